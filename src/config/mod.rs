@@ -1,0 +1,167 @@
+//! Settings: from flags, the environment and `.env`, in that order of precedence.
+//!
+//! This is the only place that reads the environment. Each concern has a file of its own, which lists its
+//! variables in its header. A wrong value stops the start; all wrong values are reported at once, each with
+//! the name of its variable and never with a secret.
+
+mod database;
+mod health;
+mod limits;
+mod listen;
+mod logging;
+mod master_key;
+mod passwords;
+mod pool;
+mod profile;
+mod variable;
+
+use std::path::PathBuf;
+
+pub use database::{DatabaseSettings, DatabaseUrl, PostgresTls, PostgresUrl, StatementLimits, TlsRoots};
+pub use health::HealthSettings;
+pub use limits::LimitSettings;
+pub use listen::ListenSettings;
+pub use logging::{LogFormat, LogSettings};
+pub use master_key::MasterKeySettings;
+pub use passwords::PasswordSettings;
+pub use pool::PoolSettings;
+pub use profile::ProfileSettings;
+pub use variable::{ConfigError, Sources, Variable};
+
+use variable::Reader;
+
+/// Every setting of the service.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where data is kept.
+    pub data_dir: PathBuf,
+    /// Where the server listens.
+    pub listen: ListenSettings,
+    /// The database.
+    pub database: DatabaseSettings,
+    /// The key that other keys are derived from.
+    pub master_key: MasterKeySettings,
+    /// Passwords and their hashing.
+    pub passwords: PasswordSettings,
+    /// What a profile must have.
+    pub profile: ProfileSettings,
+    /// The health checks.
+    pub health: HealthSettings,
+    /// Limits on calls.
+    pub limits: LimitSettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+/// Where data is kept unless the variables say otherwise.
+const DATA_DIR: Variable = Variable::new(
+    "IDENTITY_DATA_DIR",
+    "identity-data",
+    "The folder of the embedded database and of what is generated on its first start",
+);
+
+impl Settings {
+    /// Reads the settings, or reports everything that is wrong with them.
+    pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(sources);
+        let data_dir = reader.parse(&DATA_DIR, |text| Ok(PathBuf::from(text)));
+        let settings = (|| {
+            // Every part is read before the first missing one ends the function.
+            let listen = ListenSettings::read(&mut reader);
+            let database = DatabaseSettings::read(&mut reader, data_dir.as_deref());
+            let master_key = MasterKeySettings::read(&mut reader);
+            let passwords = PasswordSettings::read(&mut reader);
+            let profile = ProfileSettings::read(&mut reader);
+            let health = HealthSettings::read(&mut reader);
+            let limits = LimitSettings::read(&mut reader);
+            let log = LogSettings::read(&mut reader);
+            Some(Self {
+                data_dir: data_dir?,
+                listen: listen?,
+                database: database?,
+                master_key: master_key?,
+                passwords: passwords?,
+                profile: profile?,
+                health: health?,
+                limits: limits?,
+                log: log?,
+            })
+        })();
+        reader.finish(settings)
+    }
+
+    /// Returns every variable, in the order in which `.env.example` lists them.
+    #[must_use]
+    pub fn variables() -> Vec<&'static Variable> {
+        [
+            &[DATA_DIR] as &[Variable],
+            listen::VARIABLES,
+            database::VARIABLES,
+            pool::VARIABLES,
+            master_key::VARIABLES,
+            passwords::VARIABLES,
+            profile::VARIABLES,
+            health::VARIABLES,
+            limits::VARIABLES,
+            logging::VARIABLES,
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Settings, Sources};
+
+    fn errors(pairs: &[(&str, &str)]) -> String {
+        Settings::read(&Sources::from_pairs(pairs))
+            .map(|_| String::new())
+            .unwrap_or_else(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(errors(&[]), "");
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once_with_its_variable() {
+        let text = errors(&[
+            ("IDENTITY_LISTEN", "nowhere"),
+            ("IDENTITY_BCRYPT_COST", "99"),
+            ("IDENTITY_HEALTH_INTERVAL", "soon"),
+            ("DATABASE_URL", "mysql://host/db"),
+            ("IDENTITY_REQUIRED_PROFILE_FIELDS", "full_name,shoe_size"),
+        ]);
+        for variable in [
+            "IDENTITY_LISTEN",
+            "IDENTITY_BCRYPT_COST",
+            "IDENTITY_HEALTH_INTERVAL",
+            "DATABASE_URL",
+            "IDENTITY_REQUIRED_PROFILE_FIELDS",
+        ] {
+            assert!(text.contains(variable), "{variable}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_quoted() {
+        let text = errors(&[
+            ("DATABASE_URL", "postgres://user:hunter2@host/db?sslmode=prefer"),
+            ("IDENTITY_MASTER_KEY", "hunter3"),
+        ]);
+        assert!(
+            text.contains("DATABASE_URL") && text.contains("IDENTITY_MASTER_KEY"),
+            "{text}"
+        );
+        assert!(!text.contains("hunter"), "{text}");
+    }
+
+    #[test]
+    fn beyond_loopback_is_refused() {
+        assert!(errors(&[("IDENTITY_LISTEN", "0.0.0.0:50051")]).contains("loopback"));
+        assert_eq!(errors(&[("IDENTITY_LISTEN", "[::1]:0")]), "");
+    }
+}

@@ -1,0 +1,314 @@
+//! The database: PostgreSQL or embedded SQLite behind one set of queries.
+//!
+//! Nothing above this module knows Diesel. A repository names a query and its arguments, and the macros
+//! [`read!`] and [`transaction!`] run the version that was compiled for the database at hand.
+
+mod connection;
+mod error;
+pub mod migrations;
+pub(crate) mod pool;
+mod pools;
+pub(crate) mod postgres;
+mod probe;
+mod replica;
+mod rows;
+mod schema;
+mod sql_types;
+pub(crate) mod sqlite;
+mod tls;
+pub mod verify;
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+pub use error::DatabaseError;
+pub use probe::Probe;
+
+use connection::Query;
+use pool::Pool;
+use pools::Pools;
+use replica::ReadIndex;
+
+use crate::config::{DatabaseSettings, DatabaseUrl, PoolSettings, PostgresUrl};
+use crate::telemetry::DatabaseMetrics;
+
+/// A database and its connection pools. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) backend: Backend,
+}
+
+/// Which database it is.
+#[derive(Clone)]
+pub(crate) enum Backend {
+    Postgres(Arc<PostgresDatabase>),
+    Sqlite(Arc<SqliteDatabase>),
+}
+
+/// A PostgreSQL server, perhaps with a replica.
+pub(crate) struct PostgresDatabase {
+    pub(crate) pools: Pools<postgres::Connection>,
+    replica: Option<ReadIndex>,
+    target: Arc<postgres::Target>,
+}
+
+/// An SQLite file.
+pub(crate) struct SqliteDatabase {
+    pub(crate) pools: Pools<sqlite::Connection>,
+    target: Arc<sqlite::Target>,
+}
+
+/// How a connection pool is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// The name of the pool.
+    pub name: &'static str,
+    /// The most connections it may have.
+    pub max_size: u32,
+    /// The connections it has.
+    pub size: u32,
+    /// The connections that are idle.
+    pub idle: u32,
+    /// The calls that are waiting for one.
+    pub waiting: u32,
+}
+
+/// The kinds of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// PostgreSQL.
+    Postgres,
+    /// SQLite.
+    Sqlite,
+}
+
+impl Database {
+    /// Prepares the pools. Connections are opened in the background; nothing is awaited here.
+    pub fn new(settings: &DatabaseSettings, metrics: DatabaseMetrics) -> Result<Self, DatabaseError> {
+        let backend = match &settings.url {
+            DatabaseUrl::Postgres(url) => {
+                Backend::Postgres(Arc::new(PostgresDatabase::new(url, settings, metrics)?))
+            }
+            DatabaseUrl::Sqlite(path) => {
+                create_file(path).map_err(|error| {
+                    DatabaseError::Unavailable(format!("{}: {error}", path.display()))
+                })?;
+                Backend::Sqlite(Arc::new(SqliteDatabase::new(path, settings, metrics)))
+            }
+        };
+        Ok(Self { backend })
+    }
+
+    /// Tells which kind of database it is.
+    #[must_use]
+    pub const fn kind(&self) -> DatabaseKind {
+        match &self.backend {
+            Backend::Postgres(_) => DatabaseKind::Postgres,
+            Backend::Sqlite(_) => DatabaseKind::Sqlite,
+        }
+    }
+
+    /// Tells how the pools are doing.
+    #[must_use]
+    pub fn pool_status(&self) -> Vec<PoolStatus> {
+        match &self.backend {
+            Backend::Postgres(database) => {
+                let mut pools = vec![database.pools.writer.status()];
+                if database.replica.is_some() {
+                    pools.push(database.pools.reader.status());
+                }
+                pools
+            }
+            Backend::Sqlite(database) => {
+                vec![database.pools.writer.status(), database.pools.reader.status()]
+            }
+        }
+    }
+}
+
+impl PostgresDatabase {
+    fn new(
+        url: &PostgresUrl,
+        settings: &DatabaseSettings,
+        metrics: DatabaseMetrics,
+    ) -> Result<Self, DatabaseError> {
+        let target_of = |url: &PostgresUrl| {
+            postgres::Target::new(
+                url.clone(),
+                settings.pool.connect_timeout,
+                settings.limits,
+                settings.echo_sql,
+            )
+            .map(Arc::new)
+            .map_err(|error| DatabaseError::Unavailable(error.to_string()))
+        };
+        let target = target_of(url)?;
+        let writer = Pool::new("writer", Arc::clone(&target), settings.pool);
+        let (reader, replica) = match &settings.replica_url {
+            Some(url) => (
+                Pool::new("reader", target_of(url)?, settings.pool),
+                Some(ReadIndex::default()),
+            ),
+            None => (writer.clone(), None),
+        };
+        Ok(Self {
+            pools: Pools {
+                writer,
+                reader,
+                operation_timeout: settings.limits.statement_timeout + MARGIN,
+                metrics,
+            },
+            replica,
+            target,
+        })
+    }
+
+    /// Runs a query that only reads: on the replica if it has caught up with everything that was committed
+    /// before this call, otherwise on the primary.
+    pub(crate) async fn read<A, R, Q>(&self, query: Q, arguments: A) -> Result<R, DatabaseError>
+    where
+        Q: for<'r> Query<'r, postgres::Connection, A, R>,
+    {
+        if let Some(index) = &self.replica {
+            if index.has_caught_up(&self.pools).await? {
+                match self.pools.read_on(&self.pools.reader, &query, &arguments).await {
+                    Err(error) if error.is_of_connection() => {
+                        tracing::debug!(%error, "reading from the primary instead");
+                    }
+                    answer => {
+                        self.pools.metrics.count_read("replica");
+                        return answer;
+                    }
+                }
+            }
+            self.pools.metrics.count_read("primary");
+        }
+        self.pools.read_on(&self.pools.writer, &query, &arguments).await
+    }
+}
+
+impl SqliteDatabase {
+    fn new(path: &Path, settings: &DatabaseSettings, metrics: DatabaseMetrics) -> Self {
+        let target_of = |is_writer| {
+            Arc::new(sqlite::Target {
+                path: path.to_owned(),
+                busy_timeout: settings.limits.busy_timeout,
+                is_writer,
+                echo_sql: settings.echo_sql,
+            })
+        };
+        // SQLite has one writer at a time; a second connection would only wait for the first.
+        let one_connection = PoolSettings {
+            min_idle: 1,
+            max_size: 1,
+            ..settings.pool
+        };
+        let target = target_of(true);
+        Self {
+            pools: Pools {
+                writer: Pool::new("writer", Arc::clone(&target), one_connection),
+                reader: Pool::new("reader", target_of(false), settings.pool),
+                operation_timeout: settings.limits.busy_timeout + MARGIN,
+                metrics,
+            },
+            target,
+        }
+    }
+
+    /// Runs a query that only reads.
+    pub(crate) async fn read<A, R, Q>(&self, query: Q, arguments: A) -> Result<R, DatabaseError>
+    where
+        Q: for<'r> Query<'r, sqlite::Connection, A, R>,
+    {
+        self.pools.read_on(&self.pools.reader, &query, &arguments).await
+    }
+}
+
+/// How much longer than the database's own limit an operation may take before its connection counts as
+/// dead: enough for the answer to travel.
+const MARGIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Creates the file and its folder, readable by nobody else, if they are not there.
+fn create_file(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+}
+
+/// Logs the statement of a query, without its values.
+pub(crate) fn sql_echo(event: diesel::connection::InstrumentationEvent<'_>) {
+    if let diesel::connection::InstrumentationEvent::StartQuery { query, .. } = event {
+        let text = query.to_string();
+        // Diesel prints the values after this mark.
+        let statement = text.split(" -- binds: ").next().unwrap_or_default();
+        tracing::info!(target: "identity::sql", statement);
+    }
+}
+
+/// Runs a query that only reads: `read!(database, users::get_by_id, id)`.
+macro_rules! read {
+    ($database:expr, $module:ident :: $query:ident, $arguments:expr) => {{
+        let arguments = $arguments;
+        match &$database.backend {
+            $crate::database::Backend::Postgres(database) => {
+                let query = $crate::database::postgres::queries::$module::$query;
+                database.read(query, arguments).await
+            }
+            $crate::database::Backend::Sqlite(database) => {
+                let query = $crate::database::sqlite::queries::$module::$query;
+                database.read(query, arguments).await
+            }
+        }
+    }};
+}
+pub(crate) use read;
+
+/// Runs a query in a transaction of the same name: `transaction!(database, users::create, user)`.
+///
+/// Once it has begun it runs to its end in a task of its own: a caller that goes away cannot leave it half
+/// done on a connection of the pool.
+macro_rules! transaction {
+    ($database:expr, $module:ident :: $query:ident, $arguments:expr) => {{
+        let arguments = $arguments;
+        const NAME: &str = concat!(stringify!($module), "::", stringify!($query));
+        match &$database.backend {
+            $crate::database::Backend::Postgres(database) => {
+                let lease = database.pools.writer.acquire().await?;
+                let database = ::std::sync::Arc::clone(database);
+                $crate::database::run_to_its_end(async move {
+                    let query = $crate::database::postgres::queries::$module::$query;
+                    database.pools.transaction(NAME, lease, query, arguments).await
+                })
+                .await
+            }
+            $crate::database::Backend::Sqlite(database) => {
+                let lease = database.pools.writer.acquire().await?;
+                let database = ::std::sync::Arc::clone(database);
+                $crate::database::run_to_its_end(async move {
+                    let query = $crate::database::sqlite::queries::$module::$query;
+                    database.pools.transaction(NAME, lease, query, arguments).await
+                })
+                .await
+            }
+        }
+    }};
+}
+pub(crate) use transaction;
+
+/// Runs a future in a task of its own, so that it goes on when its caller is gone.
+pub(crate) async fn run_to_its_end<R: Send + 'static>(
+    work: impl Future<Output = Result<R, DatabaseError>> + Send + 'static,
+) -> Result<R, DatabaseError> {
+    tokio::spawn(tracing::Instrument::in_current_span(work))
+        .await
+        // The message of a panic may quote a value; its place has been logged.
+        .unwrap_or_else(|_| Err(DatabaseError::Internal("a transaction panicked".to_owned())))
+}

@@ -1,0 +1,213 @@
+//! A pool of connections: bb8 behind a fair queue.
+//!
+//! bb8 hands a returned connection to whoever asks first, which is unfair when the pool is saturated; a FIFO
+//! semaphore in front lets exactly as many callers in as there can be connections. A connection is checked
+//! before use only when it has been idle for a moment: a check on every use would cost a round trip a call.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bb8::{ErrorSink, ManageConnection};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::connection::DatabaseConnection;
+use super::{DatabaseError, PoolStatus};
+use crate::config::PoolSettings;
+
+/// A pool of connections to one database.
+pub(crate) struct Pool<C: DatabaseConnection> {
+    name: &'static str,
+    connections: bb8::Pool<Manager<C>>,
+    queue: Arc<Semaphore>,
+    waiting: Arc<AtomicU32>,
+    settings: PoolSettings,
+}
+
+impl<C: DatabaseConnection> Clone for Pool<C> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name,
+            connections: self.connections.clone(),
+            queue: Arc::clone(&self.queue),
+            waiting: Arc::clone(&self.waiting),
+            settings: self.settings,
+        }
+    }
+}
+
+impl<C: DatabaseConnection> Pool<C> {
+    /// Makes a pool. Connections are opened in the background, and again whenever they are lost.
+    pub(crate) fn new(name: &'static str, target: Arc<C::Target>, settings: PoolSettings) -> Self {
+        /// How often connections are looked at for having grown too old; lifetimes are kept to within
+        /// this, or within a quarter of the lifetime where that is shorter.
+        const REAPER_PERIOD: Duration = Duration::from_secs(30);
+        let lifetime_quarter = settings.max_lifetime / 4;
+        let connections = bb8::Pool::builder()
+            .max_size(settings.max_size)
+            .min_idle(settings.min_idle.min(settings.max_size))
+            .max_lifetime(settings.max_lifetime)
+            .idle_timeout(settings.idle_timeout)
+            .reaper_rate(REAPER_PERIOD.min(lifetime_quarter))
+            .connection_timeout(settings.connect_timeout)
+            .test_on_check_out(true)
+            .error_sink(Box::new(LogErrors(name)))
+            .build_unchecked(Manager::<C> { target, settings });
+        Self {
+            name,
+            connections,
+            queue: Arc::new(Semaphore::new(
+                usize::try_from(settings.max_size).unwrap_or(usize::MAX),
+            )),
+            waiting: Arc::default(),
+            settings,
+        }
+    }
+
+    /// Waits for a connection, in the order of the callers, for at most the acquire timeout.
+    pub(crate) async fn acquire(&self) -> Result<Lease<C>, DatabaseError> {
+        let deadline = Instant::now() + self.settings.acquire_timeout;
+        let waiting = Waiting::enter(&self.waiting);
+        let no_connection =
+            |_| DatabaseError::Unavailable("no connection became free in time".to_owned());
+        let turn = timeout_at(deadline, Arc::clone(&self.queue).acquire_owned())
+            .await
+            .map_err(no_connection)?
+            .map_err(|_| DatabaseError::Unavailable("the pool is closed".to_owned()))?;
+        let connection = timeout_at(deadline, self.connections.get_owned())
+            .await
+            .map_err(no_connection)?
+            .map_err(|error| match error {
+                bb8::RunError::User(error) => error,
+                bb8::RunError::TimedOut => {
+                    DatabaseError::Unavailable("no connection could be opened in time".to_owned())
+                }
+            })?;
+        drop(waiting);
+        Ok(Lease {
+            connection,
+            _turn: turn,
+        })
+    }
+
+    /// Tells how the pool is doing.
+    pub(crate) fn status(&self) -> PoolStatus {
+        let state = self.connections.state();
+        PoolStatus {
+            name: self.name,
+            max_size: self.settings.max_size,
+            size: state.connections,
+            idle: state.idle_connections,
+            waiting: self.waiting.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Counts a caller as waiting until dropped.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn enter(counter: &'a AtomicU32) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection on loan from the pool. The place in the queue is given up after the connection.
+pub(crate) struct Lease<C: DatabaseConnection> {
+    connection: bb8::PooledConnection<'static, Manager<C>>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl<C: DatabaseConnection> Lease<C> {
+    /// Returns the connection.
+    pub(crate) fn connection(&mut self) -> &mut C {
+        &mut self.connection.connection
+    }
+
+    /// Marks the connection as unusable from here on. Unless it is marked usable again, for instance
+    /// because the caller's future was dropped in between, it is closed instead of going back.
+    pub(crate) fn mark_busy(&mut self) {
+        self.connection.is_busy = true;
+    }
+
+    /// Marks the connection as usable: nothing is under way on it.
+    pub(crate) fn mark_ready(&mut self) {
+        self.connection.is_busy = false;
+    }
+}
+
+/// A connection and what the pool remembers about it.
+pub(crate) struct Tracked<C> {
+    connection: C,
+    last_used: Instant,
+    is_busy: bool,
+}
+
+struct Manager<C: DatabaseConnection> {
+    target: Arc<C::Target>,
+    settings: PoolSettings,
+}
+
+impl<C: DatabaseConnection> ManageConnection for Manager<C> {
+    type Connection = Tracked<C>;
+    type Error = DatabaseError;
+
+    async fn connect(&self) -> Result<Tracked<C>, DatabaseError> {
+        let connection = timeout(self.settings.connect_timeout, C::connect(&self.target))
+            .await
+            .map_err(|_| DatabaseError::Unavailable("connecting took too long".to_owned()))??;
+        Ok(Tracked {
+            connection,
+            last_used: Instant::now(),
+            is_busy: false,
+        })
+    }
+
+    async fn is_valid(&self, tracked: &mut Tracked<C>) -> Result<(), DatabaseError> {
+        if tracked.connection.is_closed() {
+            return Err(DatabaseError::Unavailable(
+                "connection closed while idle".to_owned(),
+            ));
+        }
+        if tracked.last_used.elapsed() >= self.settings.check_after_idle {
+            timeout(self.settings.check_timeout(), tracked.connection.ping())
+                .await
+                .map_err(|_| DatabaseError::Unavailable("an idle connection is dead".to_owned()))??;
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, tracked: &mut Tracked<C>) -> bool {
+        tracked.last_used = Instant::now();
+        tracked.is_busy || tracked.connection.is_closed()
+    }
+}
+
+/// Logs what goes wrong while connections are opened and checked in the background.
+#[derive(Clone, Copy)]
+struct LogErrors(&'static str);
+
+impl fmt::Debug for LogErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl ErrorSink<DatabaseError> for LogErrors {
+    fn sink(&self, error: DatabaseError) {
+        tracing::warn!(pool = self.0, %error, "database connection lost or not opened");
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ErrorSink<DatabaseError>> {
+        Box::new(*self)
+    }
+}

@@ -1,0 +1,185 @@
+//! Reads and transactions over the pools of one database.
+
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::timeout;
+
+use super::DatabaseError;
+use super::connection::{DatabaseConnection, Query};
+use super::pool::{Lease, Pool};
+use crate::telemetry::DatabaseMetrics;
+
+/// The most times a transaction is tried before the caller is told to try again: with the pauses between
+/// them, the attempts take about as long as a caller is willing to wait for one change.
+const MAX_ATTEMPTS: u32 = 8;
+
+/// The pause before the second attempt; it doubles with each further one and is spread at random.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// A writer and a reader pool. On PostgreSQL without a replica they are the same.
+pub(crate) struct Pools<C: DatabaseConnection> {
+    pub(crate) writer: Pool<C>,
+    pub(super) reader: Pool<C>,
+    /// The longest a read or an attempt at a transaction may take before its connection counts as dead.
+    pub(super) operation_timeout: Duration,
+    pub(super) metrics: DatabaseMetrics,
+}
+
+impl<C: DatabaseConnection> Pools<C> {
+    /// Runs a query that only reads, on `pool`. It is tried a second time if its connection turns out to be
+    /// dead.
+    pub(crate) async fn read_on<A, R, Q>(
+        &self,
+        pool: &Pool<C>,
+        query: &Q,
+        arguments: &A,
+    ) -> Result<R, DatabaseError>
+    where
+        Q: for<'r> Query<'r, C, A, R>,
+    {
+        match self.read_once(pool, query, arguments).await {
+            Err(DatabaseError::Unavailable(reason)) => {
+                tracing::debug!(%reason, "reading once more on another connection");
+                self.read_once(pool, query, arguments).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn read_once<A, R, Q>(
+        &self,
+        pool: &Pool<C>,
+        query: &Q,
+        arguments: &A,
+    ) -> Result<R, DatabaseError>
+    where
+        Q: for<'r> Query<'r, C, A, R>,
+    {
+        let mut lease = pool.acquire().await?;
+        let answer = timeout(self.operation_timeout, query(lease.connection(), arguments))
+            .await
+            .unwrap_or(Err(DatabaseError::TimedOut));
+        if answer.as_ref().is_err_and(DatabaseError::is_of_connection) {
+            lease.mark_busy();
+        }
+        answer
+    }
+
+    /// Runs a query in a transaction on the writer: all of it, or nothing.
+    ///
+    /// It is tried again, a bounded number of times, when other transactions get in the way and when the
+    /// connection is lost before the commit. `name` is a metric label.
+    pub(crate) async fn transaction<A, R, Q>(
+        &self,
+        name: &'static str,
+        mut lease: Lease<C>,
+        query: Q,
+        arguments: A,
+    ) -> Result<R, DatabaseError>
+    where
+        Q: for<'r> Query<'r, C, A, R>,
+    {
+        for attempt in 1.. {
+            let outcome = self.attempt(&mut lease, &query, &arguments).await;
+            self.metrics.count_transaction(name, outcome.label());
+            let error = match outcome {
+                Outcome::Committed(answer) => return Ok(answer),
+                Outcome::Failed(error) => return Err(error),
+                Outcome::NothingDone(error) => error,
+            };
+            if attempt == MAX_ATTEMPTS {
+                return Err(error);
+            }
+            tracing::debug!(transaction = name, attempt, %error, "trying a transaction again");
+            tokio::time::sleep(pause_after(attempt)).await;
+            if error.is_of_connection() {
+                drop(lease);
+                lease = self.writer.acquire().await?;
+            }
+        }
+        Err(DatabaseError::TimedOut)
+    }
+
+    async fn attempt<A, R, Q>(&self, lease: &mut Lease<C>, query: &Q, arguments: &A) -> Outcome<R>
+    where
+        Q: for<'r> Query<'r, C, A, R>,
+    {
+        // Whoever drops this future between here and the end leaves the connection marked.
+        lease.mark_busy();
+        let work = run(lease.connection(), query, arguments);
+        let finished = timeout(self.operation_timeout, work).await;
+        let Ok((outcome, is_connection_usable)) = finished else {
+            return Outcome::Failed(DatabaseError::TimedOut);
+        };
+        if is_connection_usable {
+            lease.mark_ready();
+        }
+        outcome
+    }
+}
+
+/// Runs one attempt and tells also whether the connection can be used again.
+async fn run<C, A, R, Q>(connection: &mut C, query: &Q, arguments: &A) -> (Outcome<R>, bool)
+where
+    C: DatabaseConnection,
+    Q: for<'r> Query<'r, C, A, R>,
+{
+    if let Err(error) = connection.begin().await {
+        let is_connection_usable = !error.is_of_connection();
+        return (Outcome::before_commit(error), is_connection_usable);
+    }
+    match query(connection, arguments).await {
+        Ok(answer) => match connection.commit().await {
+            Ok(()) => (Outcome::Committed(answer), true),
+            Err(error) if error.is_conflict() => (Outcome::NothingDone(error), false),
+            // The commit may have been carried out although its answer was lost.
+            Err(error) => (Outcome::Failed(error), false),
+        },
+        Err(error) => {
+            let is_connection_usable = connection.rollback().await.is_ok();
+            (Outcome::before_commit(error), is_connection_usable)
+        }
+    }
+}
+
+/// How an attempt at a transaction ended.
+enum Outcome<R> {
+    /// It was committed.
+    Committed(R),
+    /// It failed, and trying again would not help or might do it twice.
+    Failed(DatabaseError),
+    /// It certainly did nothing, and may succeed when tried again.
+    NothingDone(DatabaseError),
+}
+
+impl<R> Outcome<R> {
+    fn before_commit(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Conflict(_) | DatabaseError::Unavailable(_) => Self::NothingDone(error),
+            DatabaseError::Refused(_) | DatabaseError::TimedOut | DatabaseError::Internal(_) => {
+                Self::Failed(error)
+            }
+        }
+    }
+
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Committed(_) => "committed",
+            Self::Failed(DatabaseError::Refused(_)) => "refused",
+            Self::Failed(_) => "failed",
+            Self::NothingDone(_) => "retried",
+        }
+    }
+}
+
+/// Returns how long to wait after an attempt: twice as long each time, and anything from half of it to all
+/// of it, so that transactions that collided do not collide again.
+fn pause_after(attempt: u32) -> Duration {
+    let longest = FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(MAX_ATTEMPTS));
+    let mut random = [0_u8; 1];
+    // Without randomness the pause is merely not spread.
+    let _ = SystemRandom::new().fill(&mut random);
+    let [random] = random;
+    longest.mul_f64(0.5 + f64::from(random) / 512.0)
+}

@@ -1,0 +1,208 @@
+//! PostgreSQL: how a connection is made, and the queries that are written differently for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::connection::Instrumentation;
+use diesel::dsl::sql;
+use diesel::expression::BoxableExpression;
+use diesel::pg::Pg;
+use diesel::prelude::{BoolExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper};
+use diesel::sql_types::{BigInt, Bool, Nullable};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
+    TransactionManager,
+};
+
+use super::connection::DatabaseConnection;
+use super::rows::UserRow;
+use super::schema::users;
+use super::sql_types::StoredUuid;
+use super::{DatabaseError, sql_echo, tls};
+use crate::config::{PostgresUrl, StatementLimits};
+use crate::domain::{EmailPrefix, User, UserId};
+
+#[path = "queries/mod.rs"]
+pub(crate) mod queries;
+
+pub(crate) type Connection = AsyncPgConnection;
+pub(crate) type Backend = Pg;
+
+/// Where a PostgreSQL server is and how its connections are set up.
+pub(crate) struct Target {
+    url: PostgresUrl,
+    tls: Option<tokio_postgres_rustls::MakeRustlsConnect>,
+    connect_timeout: Duration,
+    limits: StatementLimits,
+    echo_sql: bool,
+}
+
+impl Target {
+    pub(crate) fn new(
+        url: PostgresUrl,
+        connect_timeout: Duration,
+        limits: StatementLimits,
+        echo_sql: bool,
+    ) -> Result<Self, tls::TlsError> {
+        Ok(Self {
+            tls: tls::connector(&url.tls)?,
+            url,
+            connect_timeout,
+            limits,
+            echo_sql,
+        })
+    }
+}
+
+impl DatabaseConnection for Connection {
+    type Target = Target;
+
+    async fn connect(target: &Arc<Target>) -> Result<Self, DatabaseError> {
+        let mut config = target.url.config.clone();
+        let limits = &target.limits;
+        // Sent with the first message of the connection, so they cost no round trip of their own.
+        let options = format!(
+            "{} -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
+            config.get_options().unwrap_or_default(),
+            limits.statement_timeout.as_millis(),
+            limits.lock_timeout.as_millis(),
+            limits.idle_in_transaction_timeout.as_millis(),
+        );
+        config
+            .options(options.trim())
+            .application_name("identity")
+            .connect_timeout(target.connect_timeout)
+            .tcp_user_timeout(limits.statement_timeout)
+            .keepalives(true);
+        let mut connection = match &target.tls {
+            Some(connector) => {
+                config.ssl_mode(tokio_postgres::config::SslMode::Require);
+                let (client, connection) =
+                    config.connect(connector.clone()).await.map_err(connect_error)?;
+                Self::try_from_client_and_connection(client, connection).await
+            }
+            None => {
+                config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+                let (client, connection) = config
+                    .connect(tokio_postgres::NoTls)
+                    .await
+                    .map_err(connect_error)?;
+                Self::try_from_client_and_connection(client, connection).await
+            }
+        }
+        .map_err(|error| DatabaseError::Unavailable(error.to_string()))?;
+        if target.echo_sql {
+            let echo: Box<dyn Instrumentation> = Box::new(sql_echo);
+            connection.set_instrumentation(echo);
+        }
+        Ok(connection)
+    }
+
+    async fn ping(&mut self) -> Result<(), DatabaseError> {
+        Ok(self.batch_execute("SELECT 1").await?)
+    }
+
+    fn is_closed(&mut self) -> bool {
+        diesel_async::pooled_connection::PoolableConnection::is_broken(self)
+    }
+
+    async fn begin(&mut self) -> Result<(), DatabaseError> {
+        Ok(AnsiTransactionManager::begin_transaction(self).await?)
+    }
+
+    async fn commit(&mut self) -> Result<(), DatabaseError> {
+        Ok(AnsiTransactionManager::commit_transaction(self).await?)
+    }
+
+    async fn rollback(&mut self) -> Result<(), DatabaseError> {
+        Ok(AnsiTransactionManager::rollback_transaction(self).await?)
+    }
+}
+
+/// Says what is wrong without the address or the password, which the driver never prints either.
+fn connect_error(error: tokio_postgres::Error) -> DatabaseError {
+    use std::error::Error as _;
+    let cause = error
+        .source()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
+    DatabaseError::Unavailable(format!("{error}{cause}"))
+}
+
+/// Reads a user and keeps other transactions from changing it until this one ends.
+async fn lock_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
+    let row = users::table
+        .find(StoredUuid::from(id))
+        .select(UserRow::as_select())
+        .for_update()
+        .first(tx)
+        .await
+        .optional()?;
+    Ok(row.map(User::from))
+}
+
+diesel::infix_operator!(PatternAtLeast, " ~>=~ ", backend: Pg);
+diesel::infix_operator!(PatternBelow, " ~<~ ", backend: Pg);
+
+/// Users whose email begins with a prefix, in the byte order that the `text_pattern_ops` index has.
+fn email_has_prefix(
+    prefix: &EmailPrefix,
+) -> Box<dyn BoxableExpression<users::table, Pg, SqlType = Nullable<Bool>>> {
+    use diesel::expression::AsExpression;
+    use diesel::sql_types::Text;
+    type Bound = Nullable<Text>;
+    let lower = AsExpression::<Bound>::as_expression(Some(prefix.as_str().to_owned()));
+    let at_least = PatternAtLeast::new(users::email_normalized, lower);
+    match prefix.upper_bound() {
+        Some(bound) => {
+            let upper = AsExpression::<Bound>::as_expression(Some(bound));
+            Box::new(at_least.and(PatternBelow::new(users::email_normalized, upper)))
+        }
+        None => Box::new(at_least),
+    }
+}
+
+/// Returns how far the write-ahead log of the primary has got, in bytes.
+pub(super) async fn primary_position(
+    connection: &mut Connection,
+    (): &(),
+) -> Result<i64, DatabaseError> {
+    Ok(
+        diesel::select(sql::<BigInt>("(pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint"))
+            .get_result(connection)
+            .await?,
+    )
+}
+
+/// Returns how far a replica has replayed the log of its primary, in bytes; `None` if it is not a replica.
+pub(super) async fn replica_position(
+    connection: &mut Connection,
+    (): &(),
+) -> Result<Option<i64>, DatabaseError> {
+    Ok(diesel::select(sql::<Nullable<BigInt>>(
+        "CASE WHEN pg_is_in_recovery() THEN (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint END",
+    ))
+    .get_result(connection)
+    .await?)
+}
+
+impl Target {
+    /// Opens a connection on which statements may take as long as they need.
+    pub(super) async fn connect_without_limits(&self) -> Result<Connection, DatabaseError> {
+        let unlimited = StatementLimits {
+            statement_timeout: Duration::ZERO,
+            lock_timeout: Duration::ZERO,
+            idle_in_transaction_timeout: Duration::ZERO,
+            ..self.limits
+        };
+        let target = Self {
+            url: self.url.clone(),
+            tls: self.tls.clone(),
+            limits: unlimited,
+            ..*self
+        };
+        tokio::time::timeout(self.connect_timeout, Connection::connect(&Arc::new(target)))
+            .await
+            .map_err(|_| DatabaseError::Unavailable("connecting took too long".to_owned()))?
+    }
+}

@@ -1,0 +1,67 @@
+//! A sign of life of the database, asked for on a connection of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::connection::DatabaseConnection;
+use super::{Backend, Database, DatabaseError, postgres, sqlite};
+
+/// Asks the database for a sign of life, never on the last connection of a pool.
+pub struct Probe(Connection);
+
+enum Connection {
+    Postgres(Arc<postgres::Target>, Option<postgres::Connection>),
+    Sqlite(Arc<sqlite::Target>),
+}
+
+impl Database {
+    /// Makes a probe.
+    #[must_use]
+    pub fn probe(&self) -> Probe {
+        Probe(match &self.backend {
+            Backend::Postgres(database) => Connection::Postgres(Arc::clone(&database.target), None),
+            Backend::Sqlite(database) => Connection::Sqlite(Arc::clone(&database.target)),
+        })
+    }
+}
+
+impl Probe {
+    /// Asks once, for at most `limit`.
+    pub async fn ask(&mut self, limit: Duration) -> Result<(), DatabaseError> {
+        match &mut self.0 {
+            Connection::Postgres(target, kept) => {
+                // The connection is put back only after a good answer.
+                let previous = kept.take();
+                let connection = timeout(limit, ask_postgres(target, previous))
+                    .await
+                    .map_err(|_| DatabaseError::TimedOut)??;
+                *kept = Some(connection);
+                Ok(())
+            }
+            Connection::Sqlite(target) => {
+                let target = Arc::clone(target);
+                let answer = tokio::task::spawn_blocking(move || target.probe());
+                timeout(limit, answer)
+                    .await
+                    .map_err(|_| DatabaseError::TimedOut)?
+                    .map_err(|error| DatabaseError::Internal(error.to_string()))?
+            }
+        }
+    }
+}
+
+async fn ask_postgres(
+    target: &Arc<postgres::Target>,
+    previous: Option<postgres::Connection>,
+) -> Result<postgres::Connection, DatabaseError> {
+    if let Some(mut connection) = previous
+        && connection.ping().await.is_ok()
+    {
+        return Ok(connection);
+    }
+    let mut connection = postgres::Connection::connect(target).await?;
+    connection.ping().await?;
+    Ok(connection)
+}

@@ -1,0 +1,188 @@
+//! Queries of `users`.
+
+use diesel::prelude::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper,
+};
+use diesel_async::RunQueryDsl;
+
+use super::request_ids::{self, Claim};
+use super::{Backend, Connection, email_has_prefix, lock_user};
+use crate::database::DatabaseError;
+use crate::database::rows::UserRow;
+use crate::database::schema::users;
+use crate::database::sql_types::{StoredTime, StoredUuid};
+use crate::domain::{
+    DeleteUser, ListUsers, NewUser, Refusal, UpdateUser, User, UserId, UserOrder, WithRequest,
+};
+
+/// Returns the user with an id.
+pub(crate) async fn get_by_id(
+    connection: &mut Connection,
+    id: &UserId,
+) -> Result<Option<User>, DatabaseError> {
+    let row = users::table
+        .find(StoredUuid::from(*id))
+        .select(UserRow::as_select())
+        .first(connection)
+        .await
+        .optional()?;
+    Ok(row.map(User::from))
+}
+
+/// Returns the user with a normalised email.
+pub(crate) async fn get_by_email(
+    connection: &mut Connection,
+    normalized: &String,
+) -> Result<Option<User>, DatabaseError> {
+    let row = users::table
+        .filter(users::email_normalized.eq(normalized))
+        .select(UserRow::as_select())
+        .first(connection)
+        .await
+        .optional()?;
+    Ok(row.map(User::from))
+}
+
+/// Returns the user with a normalised username.
+pub(crate) async fn get_by_username(
+    connection: &mut Connection,
+    normalized: &String,
+) -> Result<Option<User>, DatabaseError> {
+    let row = users::table
+        .filter(users::username_normalized.eq(normalized))
+        .select(UserRow::as_select())
+        .first(connection)
+        .await
+        .optional()?;
+    Ok(row.map(User::from))
+}
+
+/// Returns those of the users that exist, in no order.
+pub(crate) async fn get_by_ids(
+    connection: &mut Connection,
+    ids: &Vec<UserId>,
+) -> Result<Vec<User>, DatabaseError> {
+    let uuids: Vec<StoredUuid> = ids.iter().copied().map(StoredUuid::from).collect();
+    let rows: Vec<UserRow> = users::table
+        .filter(users::id.eq_any(uuids))
+        .select(UserRow::as_select())
+        .load(connection)
+        .await?;
+    Ok(rows.into_iter().map(User::from).collect())
+}
+
+/// Returns the users that match a filter, after a position in the order.
+pub(crate) async fn list(
+    connection: &mut Connection,
+    list: &ListUsers,
+) -> Result<Vec<User>, DatabaseError> {
+    let filter = &list.filter;
+    let mut query = users::table.select(UserRow::as_select()).into_boxed::<Backend>();
+    if let Some(from) = filter.created_from {
+        query = query.filter(users::created_at.ge(StoredTime(from)));
+    }
+    if let Some(before) = filter.created_before {
+        query = query.filter(users::created_at.lt(StoredTime(before)));
+    }
+    if let Some(is_active) = filter.is_active {
+        query = query.filter(users::is_active.eq(is_active));
+    }
+    if let Some(is_blocked) = filter.is_blocked {
+        query = query.filter(users::is_blocked.eq(is_blocked));
+    }
+    if let Some(prefix) = &filter.email_prefix {
+        query = query.filter(email_has_prefix(prefix));
+    }
+    // The first condition alone already bounds the index; the second breaks ties.
+    query = match (list.order, list.after.as_ref()) {
+        (UserOrder::CreatedAt, Some(after)) => query.filter(
+            users::created_at.ge(StoredTime(after.created_at)).and(
+                users::created_at
+                    .gt(StoredTime(after.created_at))
+                    .or(users::id.gt(StoredUuid::from(after.id))),
+            ),
+        ),
+        (UserOrder::CreatedAtDescending, Some(after)) => query.filter(
+            users::created_at.le(StoredTime(after.created_at)).and(
+                users::created_at
+                    .lt(StoredTime(after.created_at))
+                    .or(users::id.lt(StoredUuid::from(after.id))),
+            ),
+        ),
+        (UserOrder::CreatedAt | UserOrder::CreatedAtDescending, None) => query,
+    };
+    query = match list.order {
+        UserOrder::CreatedAt => query.order((users::created_at.asc(), users::id.asc())),
+        UserOrder::CreatedAtDescending => query.order((users::created_at.desc(), users::id.desc())),
+    };
+    let rows: Vec<UserRow> = query.limit(list.limit).load(connection).await?;
+    Ok(rows.into_iter().map(User::from).collect())
+}
+
+/// Creates a user, or returns the one that an earlier attempt at the same request created.
+pub(crate) async fn create(
+    tx: &mut Connection,
+    WithRequest { value, request }: &WithRequest<NewUser>,
+) -> Result<User, DatabaseError> {
+    if let Claim::Done(id) = request_ids::claim(tx, request.as_ref(), value.id).await? {
+        return present(tx, id).await;
+    }
+    let user = value.clone().into_user();
+    diesel::insert_into(users::table)
+        .values(UserRow::from(&user))
+        .execute(tx)
+        .await?;
+    Ok(user)
+}
+
+/// Changes a user, and returns it as it is afterwards.
+pub(crate) async fn change(
+    tx: &mut Connection,
+    WithRequest { value, request }: &WithRequest<UpdateUser>,
+) -> Result<User, DatabaseError> {
+    let UpdateUser {
+        id,
+        change,
+        etag,
+        now,
+    } = value;
+    if let Claim::Done(id) = request_ids::claim(tx, request.as_ref(), *id).await? {
+        return present(tx, id).await;
+    }
+    let user = lock_user(tx, *id).await?.ok_or(Refusal::UserNotFound(*id))?;
+    if etag.as_ref().is_some_and(|etag| *etag != user.etag()) {
+        return Err(Refusal::EtagMismatch(*id).into());
+    }
+    let Some(changed) = user.after(change, *now)? else {
+        return Ok(user);
+    };
+    diesel::update(users::table.find(StoredUuid::from(*id)))
+        .set(UserRow::from(&changed))
+        .execute(tx)
+        .await?;
+    Ok(changed)
+}
+
+/// Deletes a user and all that belongs to it.
+pub(crate) async fn delete(
+    tx: &mut Connection,
+    WithRequest { value, request }: &WithRequest<DeleteUser>,
+) -> Result<(), DatabaseError> {
+    let DeleteUser { id, etag } = value;
+    if let Claim::Done(_) = request_ids::claim(tx, request.as_ref(), *id).await? {
+        return Ok(());
+    }
+    let user = lock_user(tx, *id).await?.ok_or(Refusal::UserNotFound(*id))?;
+    if etag.as_ref().is_some_and(|etag| *etag != user.etag()) {
+        return Err(Refusal::EtagMismatch(*id).into());
+    }
+    diesel::delete(users::table.find(StoredUuid::from(*id)))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn present(tx: &mut Connection, id: UserId) -> Result<User, DatabaseError> {
+    let user = get_by_id(tx, &id).await?;
+    Ok(user.ok_or(Refusal::UserNotFound(id))?)
+}

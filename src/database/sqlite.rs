@@ -1,0 +1,149 @@
+//! SQLite: how a connection is made, and the queries that are written differently for it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::connection::{
+    AnsiTransactionManager, Instrumentation, SimpleConnection, TransactionManager,
+};
+use diesel::expression::BoxableExpression;
+use diesel::prelude::{BoolExpressionMethods, Connection as _, ExpressionMethods};
+use diesel::sql_types::{Bool, Nullable};
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+
+use super::connection::DatabaseConnection;
+use super::schema::users;
+use super::{DatabaseError, sql_echo};
+use crate::domain::{EmailPrefix, User, UserId};
+
+#[path = "queries/mod.rs"]
+pub(crate) mod queries;
+
+pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
+pub(crate) type Backend = Sqlite;
+
+/// Where a database file is and how its connections are set up.
+pub(crate) struct Target {
+    pub(crate) path: PathBuf,
+    /// How long a statement waits for another process that holds the lock.
+    pub(crate) busy_timeout: Duration,
+    /// Whether connections may write.
+    pub(crate) is_writer: bool,
+    pub(crate) echo_sql: bool,
+}
+
+impl Target {
+    /// Opens a connection that blocks.
+    ///
+    /// `synchronous=FULL`: what was acknowledged survives a power cut. `secure_delete`: what was deleted is
+    /// overwritten. `trusted_schema=OFF`: the schema of a file from elsewhere cannot run functions.
+    pub(crate) fn open(&self) -> Result<SqliteConnection, DatabaseError> {
+        let unavailable = |error: diesel::ConnectionError| DatabaseError::Unavailable(error.to_string());
+        let path = self.path.to_str().ok_or_else(|| {
+            DatabaseError::Unavailable("the path of the database is not UTF-8".to_owned())
+        })?;
+        if !self.path.is_file() {
+            // SQLite would make an empty one, and a database that was moved away would seem to be lost.
+            return Err(DatabaseError::Unavailable("the database file is gone".to_owned()));
+        }
+        let mut connection = SqliteConnection::establish(path).map_err(unavailable)?;
+        connection.batch_execute(&format!(
+            "PRAGMA busy_timeout = {};
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA foreign_keys = ON;
+             PRAGMA trusted_schema = OFF;
+             PRAGMA secure_delete = ON;
+             PRAGMA query_only = {};",
+            self.busy_timeout.as_millis(),
+            if self.is_writer { "OFF" } else { "ON" },
+        ))?;
+        Ok(connection)
+    }
+
+    /// Reads something from the file as it is on the disk now: not through a connection that still holds
+    /// a file which was deleted or replaced.
+    pub(super) fn probe(&self) -> Result<(), DatabaseError> {
+        let mut connection = self.open()?;
+        Ok(connection.batch_execute("SELECT count(*) FROM sqlite_schema")?)
+    }
+}
+
+impl DatabaseConnection for Connection {
+    type Target = Target;
+
+    async fn connect(target: &Arc<Target>) -> Result<Self, DatabaseError> {
+        let blocking_target = Arc::clone(target);
+        let connection = tokio::task::spawn_blocking(move || blocking_target.open())
+            .await
+            .map_err(|error| DatabaseError::Internal(error.to_string()))??;
+        let mut wrapped = Self::new(connection);
+        if target.echo_sql {
+            let echo: Box<dyn Instrumentation> = Box::new(sql_echo);
+            wrapped.set_instrumentation(echo);
+        }
+        Ok(wrapped)
+    }
+
+    async fn ping(&mut self) -> Result<(), DatabaseError> {
+        Ok(self.batch_execute("SELECT 1").await?)
+    }
+
+    fn is_closed(&mut self) -> bool {
+        false
+    }
+
+    async fn begin(&mut self) -> Result<(), DatabaseError> {
+        // IMMEDIATE takes the write lock at once: a transaction that reads first never has to give up later.
+        Ok(self
+            .spawn_blocking(|connection| {
+                AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")
+            })
+            .await?)
+    }
+
+    async fn commit(&mut self) -> Result<(), DatabaseError> {
+        Ok(self
+            .spawn_blocking(AnsiTransactionManager::commit_transaction)
+            .await?)
+    }
+
+    async fn rollback(&mut self) -> Result<(), DatabaseError> {
+        Ok(self
+            .spawn_blocking(AnsiTransactionManager::rollback_transaction)
+            .await?)
+    }
+}
+
+/// Reads a user. The transaction holds the only write lock, so nobody else can change it.
+async fn lock_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
+    queries::users::get_by_id(tx, &id).await
+}
+
+/// Users whose email begins with a prefix, in the byte order that the unique index has.
+fn email_has_prefix(
+    prefix: &EmailPrefix,
+) -> Box<dyn BoxableExpression<users::table, Sqlite, SqlType = Nullable<Bool>>> {
+    let at_least = users::email_normalized.ge(prefix.as_str().to_owned());
+    match prefix.upper_bound() {
+        Some(bound) => Box::new(at_least.and(users::email_normalized.lt(bound))),
+        None => Box::new(at_least),
+    }
+}
+
+impl Target {
+    /// The same file, with more patience: the other processes that migrate are waited for.
+    pub(super) fn with_patience(&self) -> Self {
+        /// Longer than any migration is expected to take.
+        const PATIENCE: Duration = Duration::from_secs(60);
+        Self {
+            path: self.path.clone(),
+            busy_timeout: PATIENCE,
+            is_writer: true,
+            echo_sql: self.echo_sql,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What a caller wants done, as the repositories take it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{Etag, UserChange, UserFilter, UserId, UserOrder};
+
+/// A change of one user.
+#[derive(Debug, Clone)]
+pub struct UpdateUser {
+    /// Who is changed.
+    pub id: UserId,
+    /// What happens.
+    pub change: UserChange,
+    /// The version it may happen to; any if `None`.
+    pub etag: Option<Etag>,
+    /// The time of the change.
+    pub now: DateTime<Utc>,
+}
+
+/// The deletion of one user.
+#[derive(Debug, Clone)]
+pub struct DeleteUser {
+    /// Who is deleted.
+    pub id: UserId,
+    /// The version it may happen to; any if `None`.
+    pub etag: Option<Etag>,
+}
+
+/// A page of a list of users.
+#[derive(Debug, Clone)]
+pub struct ListUsers {
+    /// Which users.
+    pub filter: UserFilter,
+    /// In which order.
+    pub order: UserOrder,
+    /// After which position; from the start if `None`.
+    pub after: Option<ListPosition>,
+    /// The most users to return.
+    pub limit: i64,
+}
+
+/// A position in a list: that of the last user before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListPosition {
+    /// When that user was created.
+    pub created_at: DateTime<Utc>,
+    /// That user.
+    pub id: UserId,
+}
+
+/// A change together with the id its caller gave it, if any.
+#[derive(Debug, Clone)]
+pub struct WithRequest<T> {
+    /// The change.
+    pub value: T,
+    /// The record to write beside it.
+    pub request: Option<RequestRecord>,
+}
+
+/// Remembers that a request was carried out, so that a retry changes nothing.
+#[derive(Debug, Clone)]
+pub struct RequestRecord {
+    /// Who called.
+    pub caller: String,
+    /// The name of the method.
+    pub method: &'static str,
+    /// The id of the request.
+    pub request_id: Uuid,
+    /// Tells the request apart from others, without telling anything about it.
+    pub fingerprint: [u8; 32],
+    /// The time of the call.
+    pub now: DateTime<Utc>,
+}
+
+impl RequestRecord {
+    /// How long a record is kept: longer than any sensible client retries.
+    pub const LIFETIME: TimeDelta = TimeDelta::hours(24);
+
+    /// Returns when the record stops counting.
+    #[must_use]
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        self.now + Self::LIFETIME
+    }
+}

@@ -1,0 +1,82 @@
+//! What a user is and which values are valid: rules only, no input or output.
+//!
+//! A value of one of these types is valid by construction. Text is compared in a normalised form that is
+//! computed here and nowhere else, because the databases' own `lower()` functions disagree.
+
+mod birth_date;
+mod commands;
+mod email;
+mod etag;
+mod password;
+mod text;
+mod user;
+mod user_id;
+mod username;
+
+pub use birth_date::BirthDate;
+pub use commands::{DeleteUser, ListPosition, ListUsers, RequestRecord, UpdateUser, WithRequest};
+pub use email::{Email, EmailPrefix};
+pub use etag::Etag;
+pub use password::{Password, PasswordHash, PasswordPolicy};
+pub use text::{BlockReason, FullName};
+pub use user::{
+    AuthProvider, NewUser, Profile, ProfileField, ProfileUpdate, Refusal, User, UserChange, UserFilter,
+    UserOrder,
+};
+pub use user_id::UserId;
+pub(crate) use user_id::parse_uuid;
+pub use username::Username;
+
+/// Says why a value is not valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// The kind of mistake.
+    pub reason: InvalidReason,
+    /// A sentence for the person who reads the error; never quotes the value.
+    pub description: String,
+}
+
+/// The kinds of mistake a value can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidReason {
+    /// It is missing.
+    Required,
+    /// It does not have the right form.
+    Format,
+    /// It is beyond a limit.
+    OutOfRange {
+        /// The limit that it is beyond.
+        limit: i64,
+    },
+    /// It is a password that is too easy to guess.
+    TooWeak {
+        /// The fewest characters it needs.
+        limit: i64,
+    },
+}
+
+impl Invalid {
+    pub(crate) fn required(description: impl Into<String>) -> Self {
+        Self {
+            reason: InvalidReason::Required,
+            description: description.into(),
+        }
+    }
+
+    pub(crate) fn format(description: impl Into<String>) -> Self {
+        Self {
+            reason: InvalidReason::Format,
+            description: description.into(),
+        }
+    }
+
+    /// A value with more of `unit` (such as "bytes") than `limit`.
+    pub(crate) fn too_long(limit: usize, unit: &str) -> Self {
+        Self {
+            reason: InvalidReason::OutOfRange {
+                limit: i64::try_from(limit).unwrap_or(i64::MAX),
+            },
+            description: format!("must have at most {limit} {unit}"),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Users and what can happen to them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, PasswordHash, UserId, Username,
+};
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Identifies the user.
+    pub id: UserId,
+    /// What the user says about itself.
+    pub profile: Profile,
+    /// When the email was confirmed to belong to the user.
+    pub email_verified_at: Option<DateTime<Utc>>,
+    /// The hash of the password, if one is set.
+    pub password_hash: Option<PasswordHash>,
+    /// How the account began, once it has a credential.
+    pub auth_provider: Option<AuthProvider>,
+    /// False after a soft delete.
+    pub is_active: bool,
+    /// True while an administrator keeps the user out.
+    pub is_blocked: bool,
+    /// Why the user is blocked.
+    pub block_reason: Option<BlockReason>,
+    /// Counts the changes, from 1.
+    pub version: i64,
+    /// When the user was created.
+    pub created_at: DateTime<Utc>,
+    /// When the user was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The part of a user that the user itself knows best.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The address of the user, unique.
+    pub email: Option<Email>,
+    /// The login name of the user, unique.
+    pub username: Option<Username>,
+    /// The name of the person.
+    pub full_name: Option<FullName>,
+    /// The date of birth.
+    pub birth_date: Option<BirthDate>,
+}
+
+/// The fields of a [`Profile`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProfileField {
+    /// [`Profile::email`].
+    Email,
+    /// [`Profile::username`].
+    Username,
+    /// [`Profile::full_name`].
+    FullName,
+    /// [`Profile::birth_date`].
+    BirthDate,
+}
+
+impl ProfileField {
+    /// Every field.
+    pub const ALL: [Self; 4] = [Self::Email, Self::Username, Self::FullName, Self::BirthDate];
+
+    /// The name of the field in the API and in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Username => "username",
+            Self::FullName => "full_name",
+            Self::BirthDate => "birth_date",
+        }
+    }
+
+    /// Finds a field by its name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.name() == name)
+    }
+}
+
+impl Profile {
+    /// Tells whether a field has a value.
+    #[must_use]
+    pub const fn has(&self, field: ProfileField) -> bool {
+        match field {
+            ProfileField::Email => self.email.is_some(),
+            ProfileField::Username => self.username.is_some(),
+            ProfileField::FullName => self.full_name.is_some(),
+            ProfileField::BirthDate => self.birth_date.is_some(),
+        }
+    }
+}
+
+/// How an account began: what its first credential was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthProvider {
+    /// A password.
+    Password,
+    /// A Google account.
+    Google,
+    /// An Apple account.
+    Apple,
+    /// An account at another OpenID Connect issuer.
+    Oidc,
+}
+
+/// A user about to be created.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// The id the user gets.
+    pub id: UserId,
+    /// The profile; it has an email or a username.
+    pub profile: Profile,
+    /// The hash of the password, if the user gets one.
+    pub password_hash: Option<PasswordHash>,
+    /// The time of creation.
+    pub created_at: DateTime<Utc>,
+}
+
+impl NewUser {
+    /// Returns the user that this creates.
+    #[must_use]
+    pub fn into_user(self) -> User {
+        User {
+            id: self.id,
+            profile: self.profile,
+            email_verified_at: None,
+            auth_provider: self.password_hash.as_ref().map(|_| AuthProvider::Password),
+            password_hash: self.password_hash,
+            is_active: true,
+            is_blocked: false,
+            block_reason: None,
+            version: 1,
+            created_at: self.created_at,
+            updated_at: self.created_at,
+        }
+    }
+}
+
+/// New values for the fields of a profile: `None` leaves one alone, `Some(None)` clears it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProfileUpdate {
+    /// The new email.
+    pub email: Option<Option<Email>>,
+    /// The new username.
+    pub username: Option<Option<Username>>,
+    /// The new name.
+    pub full_name: Option<Option<FullName>>,
+    /// The new date of birth.
+    pub birth_date: Option<Option<BirthDate>>,
+}
+
+/// Something that happens to a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserChange {
+    /// Fields of the profile get new values.
+    UpdateProfile(ProfileUpdate),
+    /// The user is switched off.
+    Deactivate,
+    /// The user is switched on again.
+    Reactivate,
+    /// The user is kept out, for a reason.
+    Block(Option<BlockReason>),
+    /// The user is let in again.
+    Unblock,
+}
+
+/// Why a change did not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such user.
+    UserNotFound(UserId),
+    /// The user is at another version than the caller has seen.
+    EtagMismatch(UserId),
+    /// Another user has this email.
+    EmailTaken,
+    /// Another user has this username.
+    UsernameTaken,
+    /// Another user has this id.
+    UserIdTaken,
+    /// The request id belongs to another request.
+    RequestIdReused,
+    /// Neither email nor username would be left.
+    IdentifierRequired,
+}
+
+impl User {
+    /// Returns the etag of this version.
+    #[must_use]
+    pub fn etag(&self) -> Etag {
+        Etag::of(self.id, self.version)
+    }
+
+    /// Returns the user after `change` at the time `now`, or `None` if it changes nothing.
+    ///
+    /// A change counts the version up and moves `updated_at` forward, even if the clock stepped back.
+    pub fn after(&self, change: &UserChange, now: DateTime<Utc>) -> Result<Option<Self>, Refusal> {
+        let mut user = self.clone();
+        match change {
+            UserChange::UpdateProfile(update) => user.update_profile(update)?,
+            UserChange::Deactivate => user.is_active = false,
+            UserChange::Reactivate => user.is_active = true,
+            UserChange::Block(reason) => {
+                user.is_blocked = true;
+                user.block_reason.clone_from(reason);
+            }
+            UserChange::Unblock => {
+                user.is_blocked = false;
+                user.block_reason = None;
+            }
+        }
+        if user == *self {
+            return Ok(None);
+        }
+        user.version = self.version.saturating_add(1);
+        user.updated_at = now.max(self.updated_at + TimeDelta::microseconds(1));
+        Ok(Some(user))
+    }
+
+    fn update_profile(&mut self, update: &ProfileUpdate) -> Result<(), Refusal> {
+        let old_email = self
+            .profile
+            .email
+            .as_ref()
+            .map(|email| email.normalized().to_owned());
+        if let Some(email) = &update.email {
+            self.profile.email.clone_from(email);
+        }
+        if let Some(username) = &update.username {
+            self.profile.username.clone_from(username);
+        }
+        if let Some(full_name) = &update.full_name {
+            self.profile.full_name.clone_from(full_name);
+        }
+        if let Some(birth_date) = update.birth_date {
+            self.profile.birth_date = birth_date;
+        }
+        let new_email = self
+            .profile
+            .email
+            .as_ref()
+            .map(|email| email.normalized().to_owned());
+        if new_email != old_email {
+            self.email_verified_at = None;
+        }
+        if self.profile.email.is_none() && self.profile.username.is_none() {
+            return Err(Refusal::IdentifierRequired);
+        }
+        Ok(())
+    }
+}
+
+/// Which users a list is narrowed to; every condition that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserFilter {
+    /// Created at this time or later.
+    pub created_from: Option<DateTime<Utc>>,
+    /// Created before this time.
+    pub created_before: Option<DateTime<Utc>>,
+    /// Active, or not.
+    pub is_active: Option<bool>,
+    /// Blocked, or not.
+    pub is_blocked: Option<bool>,
+    /// With an email that begins like this.
+    pub email_prefix: Option<EmailPrefix>,
+}
+
+/// The order of a list; ties are in the order of ids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UserOrder {
+    /// The oldest first.
+    #[default]
+    CreatedAt,
+    /// The newest first.
+    CreatedAtDescending,
+}

@@ -1,0 +1,152 @@
+//! Conversions between the messages of the API and the domain: inwards every violation is collected,
+//! outwards nothing can fail.
+
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use prost_types::Timestamp;
+
+use super::violations::Violations;
+use crate::domain::{
+    AuthProvider, BirthDate, Email, Etag, FullName, Invalid, Profile, ProfileField, User, UserId,
+    Username,
+};
+use crate::proto::google::r#type::Date;
+use crate::proto::identity::v1 as proto;
+
+impl From<User> for proto::User {
+    fn from(user: User) -> Self {
+        let etag = user.etag().as_str().to_owned();
+        let Profile {
+            email,
+            username,
+            full_name,
+            birth_date,
+        } = user.profile;
+        Self {
+            id: user.id.to_string(),
+            email: email.map(|email| email.as_str().to_owned()).unwrap_or_default(),
+            email_verified: user.email_verified_at.is_some(),
+            username: username.map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            full_name: full_name.map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            birth_date: birth_date.map(|date| date_to_proto(date.date())),
+            auth_provider: proto::AuthProvider::from(user.auth_provider).into(),
+            is_active: user.is_active,
+            is_blocked: user.is_blocked,
+            block_reason: user
+                .block_reason
+                .map(|reason| reason.as_str().to_owned())
+                .unwrap_or_default(),
+            password_set: user.password_hash.is_some(),
+            create_time: Some(time_to_proto(user.created_at)),
+            update_time: Some(time_to_proto(user.updated_at)),
+            etag,
+        }
+    }
+}
+
+impl From<Option<AuthProvider>> for proto::AuthProvider {
+    fn from(provider: Option<AuthProvider>) -> Self {
+        match provider {
+            None => Self::Unspecified,
+            Some(AuthProvider::Password) => Self::Password,
+            Some(AuthProvider::Google) => Self::Google,
+            Some(AuthProvider::Apple) => Self::Apple,
+            Some(AuthProvider::Oidc) => Self::Oidc,
+        }
+    }
+}
+
+fn date_to_proto(date: NaiveDate) -> Date {
+    Date {
+        year: date.year(),
+        // Months and days are small numbers.
+        month: i32::try_from(date.month()).unwrap_or_default(),
+        day: i32::try_from(date.day()).unwrap_or_default(),
+    }
+}
+
+/// Converts a time, keeping its microseconds.
+pub(super) fn time_to_proto(time: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+/// Converts a time from a caller; `None` if it is not one.
+pub(super) fn time_from_proto(time: &Timestamp) -> Result<DateTime<Utc>, Invalid> {
+    /// What google.protobuf.Timestamp allows: the years 1 to 9999.
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    u32::try_from(time.nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000 && SECONDS.contains(&time.seconds))
+        .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
+        .ok_or_else(|| Invalid::format("must be a time in the years 1 to 9999"))
+}
+
+/// Converts the date of birth of `user`, if there is one.
+pub(super) fn birth_date(date: Option<&Date>, now: DateTime<Utc>) -> Result<Option<BirthDate>, Invalid> {
+    date.map(|date| BirthDate::parse(date.year, date.month, date.day, now.date_naive()))
+        .transpose()
+}
+
+/// Parses a text that may be empty, which means that there is none.
+pub(super) fn optional<T>(
+    text: &str,
+    parse: impl FnOnce(&str) -> Result<T, Invalid>,
+) -> Result<Option<T>, Invalid> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        parse(text).map(Some)
+    }
+}
+
+/// Converts the profile in `user`.
+pub(super) fn profile(
+    user: &proto::User,
+    now: DateTime<Utc>,
+    violations: &mut Violations,
+) -> Option<Profile> {
+    let email = violations.take("user.email", optional(&user.email, Email::parse));
+    let username = violations.take("user.username", optional(&user.username, Username::parse));
+    let full_name = violations.take("user.full_name", optional(&user.full_name, FullName::parse));
+    let birth_date = violations.take("user.birth_date", birth_date(user.birth_date.as_ref(), now));
+    Some(Profile {
+        email: email?,
+        username: username?,
+        full_name: full_name?,
+        birth_date: birth_date?,
+    })
+}
+
+/// Tells whether a field of the profile in `user` has a value.
+pub(super) fn has_value(user: &proto::User, field: ProfileField) -> bool {
+    match field {
+        ProfileField::Email => !user.email.is_empty(),
+        ProfileField::Username => !user.username.is_empty(),
+        ProfileField::FullName => !user.full_name.is_empty(),
+        ProfileField::BirthDate => user.birth_date.is_some(),
+    }
+}
+
+/// Converts the id of a user that must be given.
+pub(super) fn user_id(field: &str, text: &str, violations: &mut Violations) -> Option<UserId> {
+    let parsed = if text.is_empty() {
+        Err(Invalid::required("must be given"))
+    } else {
+        UserId::parse(text)
+    };
+    violations.take(field, parsed)
+}
+
+/// Converts an etag that may be empty. `None` is returned for a mistake.
+pub(super) fn etag(field: &str, text: &str, violations: &mut Violations) -> Option<Option<Etag>> {
+    let parsed = optional(text, |text| {
+        if text.chars().count() > Etag::MAX_CHARACTERS {
+            Err(Invalid::too_long(Etag::MAX_CHARACTERS, "characters"))
+        } else {
+            Ok(Etag::from_caller(text.to_owned()))
+        }
+    });
+    violations.take(field, parsed)
+}

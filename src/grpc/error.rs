@@ -1,0 +1,296 @@
+//! Errors as callers see them: a code, a reason that programs can rely on, and details.
+//!
+//! An RPC returns an [`ApiError`]. It is made from the errors of the modules below by `From`, and becomes a
+//! [`Status`] in one place. Nothing but the texts written here reaches the wire: no SQL, no path, no text
+//! of a library.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use prost::Message;
+use prost_types::Any;
+use tonic::{Code, Status};
+use tonic_types::pb::bad_request::FieldViolation;
+use tonic_types::pb::{
+    BadRequest, ErrorInfo, RequestInfo, ResourceInfo, RetryInfo, Status as RpcStatus,
+};
+use uuid::Uuid;
+
+use super::violations::Violations;
+use crate::database::DatabaseError;
+use crate::domain::Refusal;
+use crate::password_hashing::HashingError;
+use crate::proto::identity::v1::ErrorReason;
+
+/// The domain of every `google.rpc.ErrorInfo`.
+const DOMAIN: &str = "identity";
+
+/// When it is worth calling again while the database is away or the server ends: about as soon as the
+/// health could have changed.
+const RETRY_OUTAGE: Duration = Duration::from_secs(1);
+
+/// When it is worth repeating a change that others got in the way of.
+const RETRY_CONFLICT: Duration = Duration::from_millis(100);
+
+/// An error of a call.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    code: Code,
+    reason: ErrorReason,
+    message: String,
+    metadata: HashMap<String, String>,
+    violations: Vec<FieldViolation>,
+    resource: Option<ResourceInfo>,
+    retry_after: Option<Duration>,
+    request: Option<RequestInfo>,
+}
+
+impl ApiError {
+    fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            metadata: HashMap::new(),
+            violations: Vec::new(),
+            resource: None,
+            retry_after: None,
+            request: None,
+        }
+    }
+
+    /// Fields that are wrong.
+    pub(crate) fn invalid(violations: Violations) -> Self {
+        let (reason, message, metadata, violations) = violations.into_parts();
+        Self {
+            metadata,
+            violations,
+            ..Self::new(Code::InvalidArgument, reason, message)
+        }
+    }
+
+    /// The bytes are not a message.
+    pub(crate) fn malformed() -> Self {
+        Self::new(
+            Code::InvalidArgument,
+            ErrorReason::MalformedRequest,
+            "the request is not a valid message of its type",
+        )
+    }
+
+    /// The message is too large.
+    pub(crate) fn too_large() -> Self {
+        Self::new(
+            Code::ResourceExhausted,
+            ErrorReason::MessageTooLarge,
+            "the request is larger than the server accepts",
+        )
+    }
+
+    /// There is no such method.
+    pub(crate) fn not_implemented() -> Self {
+        Self::new(
+            Code::Unimplemented,
+            ErrorReason::NotImplemented,
+            "there is no such service or method, or its encoding is not supported",
+        )
+    }
+
+    /// The deadline passed.
+    pub(crate) fn deadline_exceeded() -> Self {
+        Self::new(
+            Code::DeadlineExceeded,
+            ErrorReason::DeadlineExceeded,
+            "the deadline passed before the call was finished",
+        )
+    }
+
+    /// The database cannot be used.
+    pub(crate) fn unavailable() -> Self {
+        Self {
+            retry_after: Some(RETRY_OUTAGE),
+            ..Self::new(
+                Code::Unavailable,
+                ErrorReason::DatabaseUnavailable,
+                "the database is not available; a change may or may not have taken effect",
+            )
+        }
+    }
+
+    /// A fault of the service. What happened is logged under an id that the caller gets to see.
+    pub(crate) fn internal(what: &dyn std::fmt::Display) -> Self {
+        let error_id = Uuid::new_v4().to_string();
+        tracing::error!(error_id, error = %what, "internal error");
+        Self {
+            request: Some(RequestInfo {
+                request_id: error_id,
+                serving_data: String::new(),
+            }),
+            ..Self::new(Code::Internal, ErrorReason::Internal, "internal error")
+        }
+    }
+
+    /// One field is taken by another user.
+    fn taken(reason: ErrorReason, field: &str, message: &str) -> Self {
+        Self {
+            violations: vec![FieldViolation {
+                field: field.to_owned(),
+                description: message.to_owned(),
+                reason: reason_name(reason),
+                localized_message: None,
+            }],
+            resource: Some(ResourceInfo {
+                resource_type: "identity.v1.User".to_owned(),
+                ..ResourceInfo::default()
+            }),
+            ..Self::new(Code::AlreadyExists, reason, message)
+        }
+    }
+
+    /// The health of a service that does not exist was asked for.
+    pub(crate) fn unknown_service() -> Self {
+        Self::new(
+            Code::NotFound,
+            ErrorReason::ServiceNotFound,
+            "there is no service of that name",
+        )
+    }
+
+    /// No user is known by what the caller asked for.
+    pub(crate) fn user_not_found(resource_name: String) -> Self {
+        Self {
+            resource: Some(user_resource(resource_name)),
+            ..Self::new(Code::NotFound, ErrorReason::UserNotFound, "there is no such user")
+        }
+    }
+}
+
+fn user_resource(resource_name: String) -> ResourceInfo {
+    ResourceInfo {
+        resource_type: "identity.v1.User".to_owned(),
+        resource_name,
+        ..ResourceInfo::default()
+    }
+}
+
+/// The name of a reason on the wire: that of the enum value without its prefix.
+pub(super) fn reason_name(reason: ErrorReason) -> String {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name).to_owned()
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::UserNotFound(id) => Self::user_not_found(format!("users/{id}")),
+            Refusal::EtagMismatch(id) => Self {
+                resource: Some(user_resource(format!("users/{id}"))),
+                ..Self::new(
+                    Code::Aborted,
+                    ErrorReason::EtagMismatch,
+                    "the user was changed since its etag was read",
+                )
+            },
+            Refusal::EmailTaken => Self::taken(
+                ErrorReason::EmailTaken,
+                "user.email",
+                "another user has this email",
+            ),
+            Refusal::UsernameTaken => Self::taken(
+                ErrorReason::UsernameTaken,
+                "user.username",
+                "another user has this username",
+            ),
+            Refusal::UserIdTaken => {
+                Self::taken(ErrorReason::UserIdTaken, "user_id", "another user has this id")
+            }
+            Refusal::RequestIdReused => Self::invalid(Violations::one(
+                "request_id",
+                ErrorReason::RequestIdReused,
+                "was used for another request",
+            )),
+            Refusal::IdentifierRequired => Self::invalid(Violations::one(
+                "user.email",
+                ErrorReason::FieldRequired,
+                "a user needs an email or a username",
+            )),
+        }
+    }
+}
+
+impl From<DatabaseError> for ApiError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Refused(refusal) => refusal.into(),
+            DatabaseError::Unavailable(_) | DatabaseError::TimedOut => {
+                tracing::warn!(%error, "the database is not available");
+                Self::unavailable()
+            }
+            DatabaseError::Conflict(_) => Self {
+                retry_after: Some(RETRY_CONFLICT),
+                ..Self::new(
+                    Code::Aborted,
+                    ErrorReason::ConcurrentChange,
+                    "other changes got in the way; nothing was changed",
+                )
+            },
+            DatabaseError::Internal(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<HashingError> for ApiError {
+    fn from(error: HashingError) -> Self {
+        match error {
+            HashingError::Overloaded { retry_after } => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(
+                    Code::ResourceExhausted,
+                    ErrorReason::HashingOverloaded,
+                    "too many passwords are waiting to be hashed",
+                )
+            },
+            HashingError::Failed(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        let mut details = vec![pack(
+            "google.rpc.ErrorInfo",
+            &ErrorInfo {
+                reason: reason_name(error.reason),
+                domain: DOMAIN.to_owned(),
+                metadata: error.metadata,
+            },
+        )];
+        if !error.violations.is_empty() {
+            let field_violations = error.violations;
+            details.push(pack("google.rpc.BadRequest", &BadRequest { field_violations }));
+        }
+        if let Some(resource) = &error.resource {
+            details.push(pack("google.rpc.ResourceInfo", resource));
+        }
+        if let Some(retry_after) = error.retry_after {
+            let retry_delay = prost_types::Duration::try_from(retry_after).ok();
+            details.push(pack("google.rpc.RetryInfo", &RetryInfo { retry_delay }));
+        }
+        if let Some(request) = &error.request {
+            details.push(pack("google.rpc.RequestInfo", request));
+        }
+        let status = RpcStatus {
+            code: error.code.into(),
+            message: error.message.clone(),
+            details,
+        };
+        Self::with_details(error.code, error.message, status.encode_to_vec().into())
+    }
+}
+
+fn pack(type_name: &str, message: &impl Message) -> Any {
+    Any {
+        type_url: format!("type.googleapis.com/{type_name}"),
+        value: message.encode_to_vec(),
+    }
+}

@@ -1,0 +1,111 @@
+//! The gRPC interface: one RPC per file, each of which converts, calls and answers. No SQL, no rules.
+
+mod call;
+mod convert;
+mod error;
+mod health_service;
+mod page_token;
+mod request_id;
+mod status_service;
+mod user_service;
+mod violations;
+
+use std::collections::HashSet;
+
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use tonic::service::Routes;
+
+pub use call::{CallContext, CallLayer, CallService};
+pub use page_token::PageTokens;
+pub use request_id::RequestFingerprints;
+pub use status_service::{ServerStatus, StatusServiceImpl};
+pub use user_service::{UserServiceImpl, Users};
+
+use crate::config::LimitSettings;
+use crate::health::Health;
+use crate::proto::DESCRIPTOR_SET;
+use crate::proto::grpc::health::v1::health_server::HealthServer;
+use crate::proto::identity::v1::status_service_server::StatusServiceServer;
+use crate::proto::identity::v1::user_service_server::UserServiceServer;
+use health_service::HealthServiceImpl;
+
+/// Returns the full names of the services of this API, from the descriptors.
+#[must_use]
+pub fn service_names() -> Vec<&'static str> {
+    descriptors()
+        .file
+        .iter()
+        .filter(|file| file.package() == "identity.v1")
+        .flat_map(|file| {
+            file.service
+                .iter()
+                .map(|service| leak(format!("{}.{}", file.package(), service.name())))
+        })
+        .collect()
+}
+
+/// Returns the paths of all methods, from the descriptors: the only values the metric label can have.
+#[must_use]
+pub fn method_paths() -> HashSet<&'static str> {
+    let mut paths: HashSet<&'static str> = descriptors()
+        .file
+        .iter()
+        .flat_map(|file| {
+            file.service.iter().flat_map(|service| {
+                service.method.iter().map(|method| {
+                    leak(format!(
+                        "/{}.{}/{}",
+                        file.package(),
+                        service.name(),
+                        method.name()
+                    ))
+                })
+            })
+        })
+        .collect();
+    for version in ["v1", "v1alpha"] {
+        paths.insert(leak(format!(
+            "/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+        )));
+    }
+    paths
+}
+
+/// The descriptor set is part of the program and decodes; a test sees to it.
+fn descriptors() -> FileDescriptorSet {
+    FileDescriptorSet::decode(DESCRIPTOR_SET).unwrap_or_default()
+}
+
+/// A metric label lives as long as the program, and there is a fixed number of them.
+fn leak(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+/// Puts the services together.
+pub fn routes(
+    users: UserServiceImpl,
+    status: StatusServiceImpl,
+    health: Health,
+    limits: LimitSettings,
+    has_reflection: bool,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let max_bytes = limits.max_request_bytes;
+    let mut routes = Routes::default();
+    routes = routes
+        .add_service(UserServiceServer::new(users).max_decoding_message_size(max_bytes))
+        .add_service(StatusServiceServer::new(status).max_decoding_message_size(max_bytes))
+        .add_service(
+            HealthServer::new(HealthServiceImpl::new(health)).max_decoding_message_size(max_bytes),
+        );
+    if has_reflection {
+        let builder = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+        };
+        routes = routes
+            .add_service(builder().build_v1()?)
+            .add_service(builder().build_v1alpha()?);
+    }
+    Ok(routes.prepare())
+}

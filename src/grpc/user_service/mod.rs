@@ -1,0 +1,176 @@
+//! `identity.v1.UserService`.
+
+mod batch_get_users;
+mod block_user;
+mod change;
+mod create_user;
+mod deactivate_user;
+mod delete_user;
+mod get_user;
+mod list_users;
+mod lookup_user;
+mod reactivate_user;
+mod unblock_user;
+mod update_user;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::call::CallContext;
+use super::{PageTokens, RequestFingerprints};
+use crate::domain::{PasswordPolicy, ProfileField};
+use crate::password_hashing::PasswordHasher;
+use crate::proto::identity::v1::user_service_server::UserService;
+use crate::proto::identity::v1::{
+    BatchGetUsersRequest, BatchGetUsersResponse, BlockUserRequest, BlockUserResponse, CreateUserRequest,
+    CreateUserResponse, DeactivateUserRequest, DeactivateUserResponse, DeleteUserRequest,
+    DeleteUserResponse, GetUserRequest, GetUserResponse, ListUsersRequest, ListUsersResponse,
+    LookupUserRequest, LookupUserResponse, ReactivateUserRequest, ReactivateUserResponse,
+    UnblockUserRequest, UnblockUserResponse, UpdateUserRequest, UpdateUserResponse,
+};
+use crate::repositories::{RequestIdRepository, UserRepository};
+
+/// Answers the calls of the service.
+#[derive(Clone)]
+pub struct UserServiceImpl(Arc<Users>);
+
+/// What the RPCs work with.
+pub struct Users {
+    /// The users.
+    pub users: UserRepository,
+    /// The requests that were carried out.
+    pub request_ids: RequestIdRepository,
+    /// Hashes passwords.
+    pub hasher: PasswordHasher,
+    /// What a new password must be like.
+    pub password_policy: PasswordPolicy,
+    /// What every profile must have.
+    pub required_fields: BTreeSet<ProfileField>,
+    /// Makes and reads page tokens.
+    pub page_tokens: PageTokens,
+    /// Tells requests apart.
+    pub fingerprints: RequestFingerprints,
+}
+
+impl UserServiceImpl {
+    /// Makes the service.
+    #[must_use]
+    pub fn new(users: Users) -> Self {
+        Self(Arc::new(users))
+    }
+}
+
+#[tonic::async_trait]
+impl UserService for UserServiceImpl {
+    async fn create_user(
+        &self,
+        request: Request<CreateUserRequest>,
+    ) -> Result<Response<CreateUserResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            create_user::create_user(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<GetUserRequest>,
+    ) -> Result<Response<GetUserResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            get_user::get_user(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn lookup_user(
+        &self,
+        request: Request<LookupUserRequest>,
+    ) -> Result<Response<LookupUserResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            lookup_user::lookup_user(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn list_users(
+        &self,
+        request: Request<ListUsersRequest>,
+    ) -> Result<Response<ListUsersResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            list_users::list_users(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn batch_get_users(
+        &self,
+        request: Request<BatchGetUsersRequest>,
+    ) -> Result<Response<BatchGetUsersResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            batch_get_users::batch_get_users(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn update_user(
+        &self,
+        request: Request<UpdateUserRequest>,
+    ) -> Result<Response<UpdateUserResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            update_user::update_user(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn deactivate_user(
+        &self,
+        request: Request<DeactivateUserRequest>,
+    ) -> Result<Response<DeactivateUserResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            deactivate_user::deactivate_user(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn reactivate_user(
+        &self,
+        request: Request<ReactivateUserRequest>,
+    ) -> Result<Response<ReactivateUserResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            reactivate_user::reactivate_user(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn block_user(
+        &self,
+        request: Request<BlockUserRequest>,
+    ) -> Result<Response<BlockUserResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            block_user::block_user(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn unblock_user(
+        &self,
+        request: Request<UnblockUserRequest>,
+    ) -> Result<Response<UnblockUserResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            unblock_user::unblock_user(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn delete_user(
+        &self,
+        request: Request<DeleteUserRequest>,
+    ) -> Result<Response<DeleteUserResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            delete_user::delete_user(&self.0, &context, message).await?,
+        ))
+    }
+}

@@ -1,0 +1,102 @@
+//! The fields of a request that are wrong: all of them, not the first.
+
+use std::collections::HashMap;
+
+use tonic_types::pb::bad_request::FieldViolation;
+
+use super::error::{ApiError, reason_name};
+use crate::domain::{Invalid, InvalidReason};
+use crate::proto::identity::v1::ErrorReason;
+
+/// Collects what is wrong with a request.
+#[derive(Debug, Default)]
+pub(crate) struct Violations(Vec<Violation>);
+
+#[derive(Debug)]
+struct Violation {
+    field: String,
+    reason: ErrorReason,
+    description: String,
+    limit: Option<i64>,
+}
+
+impl Violations {
+    /// One field that is wrong.
+    pub(super) fn one(field: &str, reason: ErrorReason, description: &str) -> Self {
+        let mut violations = Self::default();
+        violations.add(field, reason, description);
+        violations
+    }
+
+    /// Notes that a field is wrong.
+    pub(super) fn add(&mut self, field: &str, reason: ErrorReason, description: &str) {
+        self.0.push(Violation {
+            field: field.to_owned(),
+            reason,
+            description: description.to_owned(),
+            limit: None,
+        });
+    }
+
+    /// Takes the value of a field, or notes why there is none.
+    pub(super) fn take<T>(&mut self, field: &str, value: Result<T, Invalid>) -> Option<T> {
+        value.map_err(|invalid| self.add_invalid(field, invalid)).ok()
+    }
+
+    fn add_invalid(&mut self, field: &str, invalid: Invalid) {
+        let (reason, limit) = match invalid.reason {
+            InvalidReason::Required => (ErrorReason::FieldRequired, None),
+            InvalidReason::Format => (ErrorReason::InvalidFormat, None),
+            InvalidReason::OutOfRange { limit } => (ErrorReason::ValueOutOfRange, Some(limit)),
+            InvalidReason::TooWeak { limit } => (ErrorReason::PasswordTooWeak, Some(limit)),
+        };
+        self.0.push(Violation {
+            field: field.to_owned(),
+            reason,
+            description: invalid.description,
+            limit,
+        });
+    }
+
+    /// Returns `value` if nothing was wrong.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, ApiError> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(ApiError::invalid(self)),
+        }
+    }
+
+    /// Returns the reason for all of it, a text, the metadata, and the violations.
+    ///
+    /// The reason is that of the violations if they agree.
+    pub(super) fn into_parts(
+        self,
+    ) -> (ErrorReason, String, HashMap<String, String>, Vec<FieldViolation>) {
+        let reason = match self.0.as_slice() {
+            [first, rest @ ..] if rest.iter().all(|other| other.reason == first.reason) => first.reason,
+            _ => ErrorReason::InvalidFields,
+        };
+        let mut metadata = HashMap::new();
+        if let [violation] = self.0.as_slice()
+            && let Some(limit) = violation.limit
+        {
+            metadata.insert("limit".to_owned(), limit.to_string());
+        }
+        let texts: Vec<String> = self
+            .0
+            .iter()
+            .map(|violation| format!("{}: {}", violation.field, violation.description))
+            .collect();
+        let violations = self
+            .0
+            .into_iter()
+            .map(|violation| FieldViolation {
+                field: violation.field,
+                description: violation.description,
+                reason: reason_name(violation.reason),
+                localized_message: None,
+            })
+            .collect();
+        (reason, texts.join("; "), metadata, violations)
+    }
+}

@@ -1,0 +1,19 @@
+//! A headless identity service that speaks gRPC.
+//!
+//! `ARCHITECTURE.md` walks through it. The library exists for the binary, its tests and its benches; its
+//! interface is the protos, not these modules.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod database;
+pub mod domain;
+pub mod grpc;
+pub mod health;
+pub mod http;
+pub mod master_key;
+pub mod password_hashing;
+pub mod proto;
+pub mod repositories;
+pub mod server;
+pub mod telemetry;

@@ -1,0 +1,76 @@
+//! Users as they are stored.
+
+use std::collections::HashMap;
+
+use crate::database::{Database, DatabaseError, read, transaction};
+use crate::domain::{
+    DeleteUser, Email, ListUsers, NewUser, Refusal, UpdateUser, User, UserId, Username, WithRequest,
+};
+
+/// Reads and changes users. Cheap to clone.
+#[derive(Clone)]
+pub struct UserRepository {
+    database: Database,
+}
+
+impl UserRepository {
+    /// Makes a repository over a database.
+    #[must_use]
+    pub const fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Returns the user with an id.
+    pub async fn get_by_id(&self, id: UserId) -> Result<User, DatabaseError> {
+        let user: Option<User> = read!(self.database, users::get_by_id, id)?;
+        user.ok_or_else(|| Refusal::UserNotFound(id).into())
+    }
+
+    /// Returns the user with an email, compared in the normalised form.
+    pub async fn get_by_email(&self, email: &Email) -> Result<Option<User>, DatabaseError> {
+        read!(self.database, users::get_by_email, email.normalized().to_owned())
+    }
+
+    /// Returns the user with a username, compared in the normalised form.
+    pub async fn get_by_username(&self, username: &Username) -> Result<Option<User>, DatabaseError> {
+        read!(
+            self.database,
+            users::get_by_username,
+            username.normalized().to_owned()
+        )
+    }
+
+    /// Returns the users with these ids, in the order of the ids; fails if one does not exist.
+    pub async fn get_by_ids(&self, ids: Vec<UserId>) -> Result<Vec<User>, DatabaseError> {
+        let found: Vec<User> = read!(self.database, users::get_by_ids, ids.clone())?;
+        let by_id: HashMap<UserId, User> = found.into_iter().map(|user| (user.id, user)).collect();
+        ids.into_iter()
+            .map(|id| {
+                by_id
+                    .get(&id)
+                    .cloned()
+                    .ok_or_else(|| Refusal::UserNotFound(id).into())
+            })
+            .collect()
+    }
+
+    /// Returns a page of users.
+    pub async fn list(&self, list: ListUsers) -> Result<Vec<User>, DatabaseError> {
+        read!(self.database, users::list, list)
+    }
+
+    /// Creates a user, once per request id.
+    pub async fn create(&self, user: WithRequest<NewUser>) -> Result<User, DatabaseError> {
+        transaction!(self.database, users::create, user)
+    }
+
+    /// Changes a user, once per request id, and returns it as it is afterwards.
+    pub async fn change(&self, update: WithRequest<UpdateUser>) -> Result<User, DatabaseError> {
+        transaction!(self.database, users::change, update)
+    }
+
+    /// Deletes a user, once per request id.
+    pub async fn delete(&self, deletion: WithRequest<DeleteUser>) -> Result<(), DatabaseError> {
+        transaction!(self.database, users::delete, deletion)
+    }
+}

@@ -1,0 +1,357 @@
+//! Puts the server together, runs it, and ends it.
+//!
+//! The listeners answer at once, so that probes can see a server that is starting; the database is migrated
+//! behind them, and until then calls that need it are answered with UNAVAILABLE.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+use tower::Layer;
+
+use crate::clock::Clock;
+use crate::config::{DatabaseUrl, LimitSettings, Settings};
+use crate::database::migrations::MigrationError;
+use crate::database::{Database, DatabaseError};
+use crate::grpc::{
+    self, CallLayer, CallService, PageTokens, RequestFingerprints, ServerStatus, StatusServiceImpl,
+    UserServiceImpl, Users,
+};
+use crate::health::Health;
+use crate::http::{self, Operations};
+use crate::master_key::{MasterKey, MasterKeyError};
+use crate::password_hashing::PasswordHasher;
+use crate::repositories::{RequestIdRepository, UserRepository};
+use crate::telemetry::Metrics;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The master key is missing or wrong.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// An address cannot be listened on.
+    #[error("{variable}: cannot listen on {address}: {error}")]
+    Listen {
+        /// The variable that has the address.
+        variable: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        error: String,
+    },
+    /// The data folder cannot be made.
+    #[error("IDENTITY_DATA_DIR: {0}")]
+    DataDir(std::io::Error),
+    /// The database cannot be used.
+    #[error("DATABASE_URL: {0}")]
+    Database(#[from] DatabaseError),
+    /// The migrations do not fit or failed.
+    #[error("DATABASE_URL: {0}")]
+    Migration(#[from] MigrationError),
+    /// There are migrations to apply, and the server was told not to.
+    #[error(
+        "DATABASE_URL: {0} migrations are pending and IDENTITY_MIGRATE is off; run `identity migrate up`"
+    )]
+    Pending(usize),
+    /// The services cannot be put together: a fault of this program.
+    #[error("the services cannot be put together: {0}")]
+    Services(String),
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct RunningServer {
+    grpc_address: SocketAddr,
+    operations_address: SocketAddr,
+    health: Health,
+    drain_time: Duration,
+    end: watch::Sender<bool>,
+    failure: oneshot::Receiver<StartError>,
+    grpc: tokio::task::JoinHandle<()>,
+    background: JoinSet<()>,
+}
+
+impl RunningServer {
+    /// Returns the address of the gRPC server.
+    #[must_use]
+    pub const fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Returns the address of the operations server.
+    #[must_use]
+    pub const fn operations_address(&self) -> SocketAddr {
+        self.operations_address
+    }
+
+    /// Waits until the server finds that it cannot start after all; forever if it can.
+    pub async fn failed(&mut self) -> StartError {
+        match (&mut self.failure).await {
+            Ok(error) => error,
+            // The sender is gone because the start succeeded.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Ends the server: the health goes down, no new call is taken, and running ones finish within the drain
+    /// time.
+    pub async fn shutdown(mut self) {
+        self.health.drain();
+        let _ = self.end.send(true);
+        if tokio::time::timeout(self.drain_time, &mut self.grpc)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                drain_seconds = self.drain_time.as_secs_f64(),
+                "ending calls that did not finish in time"
+            );
+            self.grpc.abort();
+        }
+        self.background.shutdown().await;
+    }
+}
+
+/// Starts the server. Returns as soon as it listens; whether it can go on to serve shows in its health, and
+/// in [`RunningServer::failed`].
+pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<RunningServer, StartError> {
+    let is_embedded = matches!(settings.database.url, DatabaseUrl::Sqlite(_));
+    if is_embedded {
+        make_data_dir(&settings.data_dir).map_err(StartError::DataDir)?;
+    }
+    let master_key = MasterKey::load(&settings.master_key, &settings.data_dir, is_embedded)?;
+    let metrics = Arc::new(Metrics::default());
+    let database = Database::new(&settings.database, metrics.database.clone())?;
+    let grpc_listener = listen("IDENTITY_LISTEN", settings.listen.grpc).await?;
+    let operations_listener = listen("IDENTITY_OPERATIONS_LISTEN", settings.listen.operations).await?;
+    let grpc_address = address_of(&grpc_listener, settings.listen.grpc);
+    let operations_address = address_of(&operations_listener, settings.listen.operations);
+
+    let health = Health::new(grpc::service_names());
+    let hasher = PasswordHasher::new(
+        settings.passwords.bcrypt_cost,
+        settings.passwords.hashing_concurrency,
+        settings.passwords.hashing_queue,
+        metrics.hashing.clone(),
+    );
+    let users = UserServiceImpl::new(Users {
+        users: UserRepository::new(database.clone()),
+        request_ids: RequestIdRepository::new(database.clone()),
+        hasher: hasher.clone(),
+        password_policy: settings.passwords.policy,
+        required_fields: settings.profile.required.clone(),
+        page_tokens: PageTokens::new(&master_key)
+            .ok_or_else(|| StartError::Services("no key for page tokens".to_owned()))?,
+        fingerprints: RequestFingerprints::new(&master_key),
+    });
+    let status = StatusServiceImpl::new(ServerStatus {
+        database: database.clone(),
+        health: health.clone(),
+        hasher: hasher.clone(),
+        started_at: clock.now(),
+    });
+    let routes = grpc::routes(
+        users,
+        status,
+        health.clone(),
+        settings.limits,
+        settings.listen.reflection,
+    )
+    .map_err(|error| StartError::Services(error.to_string()))?;
+    let service = CallLayer::new(
+        grpc::method_paths(),
+        settings.limits.max_deadline,
+        Arc::clone(&clock),
+        health.clone(),
+        Arc::clone(&metrics),
+    )
+    .layer(routes);
+
+    let drain_time = settings.listen.drain_time;
+    let (end, end_signal) = watch::channel(false);
+    let (report_failure, failure) = oneshot::channel();
+    let grpc = tokio::spawn(accept(grpc_listener, service, settings.limits, end_signal));
+    let mut background = JoinSet::new();
+    let operations = Operations {
+        health: health.clone(),
+        database: database.clone(),
+        hasher,
+        metrics: Arc::clone(&metrics),
+        clock: Arc::clone(&clock),
+    };
+    background.spawn(http::serve(operations_listener, operations));
+    background.spawn({
+        let health = health.clone();
+        async move {
+            match prepare_database(&database, &settings, clock.as_ref()).await {
+                Ok(()) => health.set_started(),
+                Err(error) => {
+                    let _ = report_failure.send(error);
+                    return;
+                }
+            }
+            let probe = database.probe();
+            let upkeep = keep_up(RequestIdRepository::new(database), Arc::clone(&clock));
+            let follow = health.follow(probe, settings.health, clock, metrics);
+            tokio::join!(upkeep, follow);
+        }
+    });
+    Ok(RunningServer {
+        grpc_address,
+        operations_address,
+        health,
+        drain_time,
+        end,
+        failure,
+        grpc,
+        background,
+    })
+}
+
+/// Makes the folder, which nobody else may look into.
+fn make_data_dir(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
+async fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Listen {
+            variable,
+            address,
+            error: error.to_string(),
+        })
+}
+
+fn address_of(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+/// Applies the migrations, waiting for a database that is not there yet for as long as connecting may take.
+async fn prepare_database(
+    database: &Database,
+    settings: &Settings,
+    clock: &dyn Clock,
+) -> Result<(), StartError> {
+    /// How soon a database that is starting is asked again.
+    const PAUSE: Duration = Duration::from_millis(200);
+    let patience_ends = Instant::now() + settings.database.pool.connect_timeout;
+    loop {
+        let outcome = if settings.database.migrate {
+            database.migrate_up(clock).await.map(|applied| {
+                for migration in applied {
+                    tracing::info!(migration, "migration applied");
+                }
+                0
+            })
+        } else {
+            database
+                .migration_status()
+                .await
+                .map(|status| status.pending.len())
+        };
+        match outcome {
+            Ok(0) => return Ok(()),
+            Ok(pending) => return Err(StartError::Pending(pending)),
+            Err(MigrationError::Database(DatabaseError::Unavailable(reason)))
+                if Instant::now() < patience_ends =>
+            {
+                tracing::debug!(reason, "waiting for the database");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(MigrationError::Database(error)) => return Err(error.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Removes what has expired, for as long as the server runs.
+async fn keep_up(request_ids: RequestIdRepository, clock: Arc<dyn Clock>) {
+    /// Often enough that the table holds little more than a day of requests.
+    const PERIOD: Duration = Duration::from_secs(600);
+    let mut ticks = tokio::time::interval(PERIOD);
+    loop {
+        ticks.tick().await;
+        match request_ids.purge(clock.now()).await {
+            Ok(0) => {}
+            Ok(purged) => tracing::info!(purged, "expired request ids purged"),
+            Err(error) => tracing::warn!(%error, "expired request ids could not be purged"),
+        }
+    }
+}
+
+/// Takes connections until the server ends, and then waits for those that are open.
+async fn accept(
+    listener: TcpListener,
+    service: CallService<Routes>,
+    limits: LimitSettings,
+    mut end: watch::Receiver<bool>,
+) {
+    /// When the operating system has no descriptor left, asking again at once would only burn the core.
+    const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = end.changed() => break,
+            // Finished connections are forgotten as they end.
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, _peer)) => {
+                connections.spawn(serve_connection(stream, service.clone(), limits, end.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    service: CallService<Routes>,
+    limits: LimitSettings,
+    mut end: watch::Receiver<bool>,
+) {
+    /// Metadata of a call is a few hundred bytes; what is far beyond that is not a call.
+    const MAX_HEADER_BYTES: u32 = 16 * 1024;
+    /// How often a client that says nothing is asked whether it is still there, and how long it may think.
+    const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+    const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+    // Small messages leave at once; failing to ask for that costs latency and nothing else.
+    let _ = stream.set_nodelay(true);
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut connection = std::pin::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        _ = end.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,49 @@
+//! The log: text on a terminal, JSON elsewhere.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{LogFormat, LogSettings};
+
+/// Shows that the log has been set up.
+#[derive(Debug)]
+#[must_use]
+pub struct LogGuard(());
+
+/// Sends the log to standard error. Standard output is left to what commands print.
+///
+/// Control characters in values are escaped by both formats, so that nothing that a caller sends can forge
+/// a line or drive a terminal.
+pub fn init_log(settings: &LogSettings) -> LogGuard {
+    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_text = match settings.format {
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => stderr().is_terminal(),
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let result = if is_text {
+        registry
+            .with(tracing_subscriber::fmt::layer().with_writer(stderr))
+            .try_init()
+    } else {
+        registry
+            .with(tracing_subscriber::fmt::layer().json().with_writer(stderr))
+            .try_init()
+    };
+    if result.is_ok() {
+        log_panics();
+    }
+    LogGuard(())
+}
+
+/// Logs where a panic happened. Its message is left out: it may quote a value.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(location, "panic");
+    }));
+}

@@ -1,0 +1,7 @@
+//! What operators see: the log and the metrics.
+
+mod log;
+mod metrics;
+
+pub use log::{LogGuard, init_log};
+pub use metrics::{DatabaseMetrics, HashingMetrics, Metrics};

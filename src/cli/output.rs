@@ -1,13 +1,15 @@
 //! What commands say to the person who runs them.
+//!
+//! A reader that has seen enough (`identity migrate verify | head`) closes the pipe; that is no fault.
+
+use std::io::{Write, stderr, stdout};
 
 /// Prints a line of what the command was asked for.
-#[expect(clippy::print_stdout, reason = "the output of a command")]
 pub(super) fn say(line: &str) {
-    println!("{line}");
+    let _ = writeln!(stdout(), "{line}");
 }
 
 /// Prints a line about what is wrong, or for the eyes of a person only.
-#[expect(clippy::print_stderr, reason = "the complaint of a command")]
 pub(super) fn complain(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(stderr(), "{line}");
 }

@@ -15,6 +15,7 @@ mod pool;
 mod profile;
 mod variable;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 pub use database::{DatabaseSettings, DatabaseUrl, PostgresTls, PostgresUrl, StatementLimits, TlsRoots};
@@ -109,6 +110,23 @@ impl Settings {
         .flatten()
         .collect()
     }
+
+    /// Returns the text of `.env.example`: every variable with what it does and its default.
+    #[must_use]
+    pub fn example() -> String {
+        let mut text =
+            "# Every setting with its default. Copy this file to .env and uncomment what you change.\n\
+                        # Flags and the environment have precedence.\n"
+                .to_owned();
+        for variable in Self::variables() {
+            let _ = write!(
+                text,
+                "\n# {}\n#{}={}\n",
+                variable.help, variable.name, variable.default
+            );
+        }
+        text
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +142,16 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         assert_eq!(errors(&[]), "");
+    }
+
+    #[test]
+    fn the_example_lists_every_variable_with_its_default() {
+        let example = include_str!("../../.env.example");
+        assert_eq!(
+            example,
+            Settings::example(),
+            "write Settings::example() to .env.example"
+        );
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct User {
     pub email_verified_at: Option<DateTime<Utc>>,
     /// The hash of the password, if one is set.
     pub password_hash: Option<PasswordHash>,
+    /// When the password was last set.
+    pub password_changed_at: Option<DateTime<Utc>>,
     /// How the account began, once it has a credential.
     pub auth_provider: Option<AuthProvider>,
     /// False after a soft delete.
@@ -128,6 +130,7 @@ impl NewUser {
             id: self.id,
             profile: self.profile,
             email_verified_at: None,
+            password_changed_at: self.password_hash.as_ref().map(|_| self.created_at),
             auth_provider: self.password_hash.as_ref().map(|_| AuthProvider::Password),
             password_hash: self.password_hash,
             is_active: true,

@@ -1,0 +1,7 @@
+//! The contract: what the protos promise.
+
+use crate::support::Behaviour;
+
+pub fn tests() -> Vec<Behaviour> {
+    Vec::new()
+}

@@ -1,0 +1,70 @@
+//! The database of a test, and SQL typed by hand.
+
+use crate::support::{Behaviour, Proxy, Test, behaviours, postgres_only, sqlite_only};
+
+pub fn tests() -> Vec<Behaviour> {
+    [
+        behaviours![
+            sql_by_hand_answers_with_text_and_names_constraints,
+            every_server_shares_the_clock
+        ],
+        postgres_only![the_database_can_be_reached_through_a_proxy],
+        sqlite_only![foreign_keys_are_enforced],
+    ]
+    .concat()
+}
+
+async fn sql_by_hand_answers_with_text_and_names_constraints(t: Test) {
+    t.sql(
+        "CREATE TABLE t (x int CONSTRAINT x_is_small CHECK (x < 9)); INSERT INTO t VALUES (1), (NULL)",
+    )
+    .await
+    .unwrap();
+
+    let error = t.sql("INSERT INTO t VALUES (9)").await.unwrap_err();
+
+    assert!(error.contains("x_is_small"), "{error}");
+    let values = t.sql_values("SELECT x AS value FROM t ORDER BY x IS NULL").await;
+    assert_eq!(values, [Some("1".to_owned()), None]);
+    assert_eq!(
+        t.sql_value("SELECT count(*) AS value FROM t").await.as_deref(),
+        Some("2")
+    );
+}
+
+async fn every_server_shares_the_clock(t: Test) {
+    let server = t.start().await;
+    let replica = t.start_with(&[("IDENTITY_MIGRATE", "off")]).await;
+    let early = replica.create_user("early@example.com").await;
+
+    server.clock.advance(chrono::TimeDelta::days(1));
+
+    let late = replica.create_user("late@example.com").await;
+    let seconds = late.create_time.unwrap().seconds - early.create_time.unwrap().seconds;
+    assert!(seconds >= 24 * 60 * 60, "{seconds}");
+    server.shutdown().await;
+    replica.shutdown().await;
+}
+
+async fn the_database_can_be_reached_through_a_proxy(t: Test) {
+    let proxy = Proxy::start(t.database_address()).await;
+    let server = t
+        .start_with(&[("DATABASE_URL", &t.database_url_via(proxy.address()))])
+        .await;
+
+    proxy.refuse();
+    server.wait_until_not_serving().await;
+
+    proxy.forward();
+    server.wait_until_serving().await;
+}
+
+async fn foreign_keys_are_enforced(t: Test) {
+    t.sql("CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int REFERENCES parent)")
+        .await
+        .unwrap();
+
+    let error = t.sql("INSERT INTO child VALUES (1)").await.unwrap_err();
+
+    assert!(error.contains("FOREIGN KEY"), "{error}");
+}

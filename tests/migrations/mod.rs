@@ -1,0 +1,7 @@
+//! Migrations of the schema.
+
+use crate::support::Behaviour;
+
+pub fn tests() -> Vec<Behaviour> {
+    Vec::new()
+}

@@ -1,0 +1,26 @@
+//! What tests stand on: databases, servers, clients and faults.
+
+mod behaviour;
+mod clients;
+mod context;
+mod failure;
+mod postgres;
+mod process;
+mod proxy;
+mod server;
+mod sql;
+mod system;
+mod trial;
+mod wait;
+
+pub use behaviour::{Behaviour, Body, Plain};
+pub(crate) use behaviour::{behaviours, on_databases, plain, postgres_only, sqlite_only};
+pub use clients::{Clients, new_user};
+pub use context::{Backend, Test};
+pub use failure::Failure;
+pub use postgres::PostgresCluster;
+pub use process::Process;
+pub use proxy::Proxy;
+pub use server::TestServer;
+pub use trial::run;
+pub use wait::eventually;

@@ -6,6 +6,7 @@
 
 #![allow(
     unreachable_pub,
+    clippy::as_conversions,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,

@@ -74,8 +74,8 @@ fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let sources = Sources::from_process(flags(arguments));
     let settings = Settings::read(&sources)?;
     let _log = init_log(&settings.log);
-    for name in sources.unknown(&Settings::variables()) {
-        tracing::warn!(variable = name, "unknown variable; is it misspelt?");
+    for variable in sources.unknown(&Settings::variables()) {
+        tracing::warn!(variable, "unknown variable; is it misspelt?");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

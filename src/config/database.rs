@@ -67,7 +67,7 @@ pub struct DatabaseSettings {
     /// Which database.
     pub url: DatabaseUrl,
     /// A replica for reads.
-    pub replica_url: Option<PostgresUrl>,
+    pub replica_url: Option<Box<PostgresUrl>>,
     /// Whether the server applies migrations.
     pub migrate: bool,
     /// The connection pools.
@@ -95,7 +95,7 @@ pub struct StatementLimits {
 #[derive(Debug, Clone)]
 pub enum DatabaseUrl {
     /// A PostgreSQL server.
-    Postgres(PostgresUrl),
+    Postgres(Box<PostgresUrl>),
     /// A file.
     Sqlite(PathBuf),
 }
@@ -185,7 +185,7 @@ impl DatabaseSettings {
             _ => DatabaseUrl::parse(text),
         });
         let replica_url = reader.parse_optional(&REPLICA_URL, |text| match DatabaseUrl::parse(text)? {
-            DatabaseUrl::Postgres(url) => Ok(url),
+            DatabaseUrl::Postgres(address) => Ok(address),
             DatabaseUrl::Sqlite(_) => Err("must be a postgres:// address".to_owned()),
         });
         if let (Some(DatabaseUrl::Sqlite(_)), Some(Some(_))) = (&url, &replica_url) {
@@ -235,7 +235,7 @@ impl DatabaseUrl {
             };
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return PostgresUrl::parse(text).map(Self::Postgres);
+            return PostgresUrl::parse(text).map(|url| Self::Postgres(Box::new(url)));
         }
         Err("must begin with postgres:// or sqlite://".to_owned())
     }
@@ -258,8 +258,8 @@ impl PostgresUrl {
             }
         }
         // The driver decodes %20 but not the plus sign that stands for a space in a form.
-        let query = rest.finish().replace('+', "%20");
-        let config: tokio_postgres::Config = format!("{address}?{query}")
+        let driver_query = rest.finish().replace('+', "%20");
+        let config: tokio_postgres::Config = format!("{address}?{driver_query}")
             .parse()
             .map_err(|_| "is not an address that PostgreSQL's clients understand".to_owned())?;
         if config.get_hosts().is_empty() {

@@ -61,6 +61,8 @@ const DATA_DIR: Variable = Variable::new(
     "The folder of the embedded database and of what is generated on its first start",
 );
 
+const VARIABLES: &[Variable] = &[DATA_DIR];
+
 impl Settings {
     /// Reads the settings, or reports everything that is wrong with them.
     pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
@@ -95,7 +97,7 @@ impl Settings {
     #[must_use]
     pub fn variables() -> Vec<&'static Variable> {
         [
-            &[DATA_DIR] as &[Variable],
+            VARIABLES,
             listen::VARIABLES,
             database::VARIABLES,
             pool::VARIABLES,

@@ -45,6 +45,10 @@ impl From<Refusal> for DatabaseError {
 }
 
 impl From<DieselError> for DatabaseError {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "Diesel may add kinds of errors, all of which are faults of this service"
+    )]
     fn from(error: DieselError) -> Self {
         use DatabaseErrorKind::{
             ClosedConnection, ReadOnlyTransaction, SerializationFailure, UnableToSendCommand,

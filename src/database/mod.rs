@@ -134,9 +134,9 @@ impl PostgresDatabase {
         settings: &DatabaseSettings,
         metrics: DatabaseMetrics,
     ) -> Result<Self, DatabaseError> {
-        let target_of = |url: &PostgresUrl| {
+        let target_of = |address: &PostgresUrl| {
             postgres::Target::new(
-                url.clone(),
+                address.clone(),
                 settings.pool.connect_timeout,
                 settings.limits,
                 settings.echo_sql,
@@ -147,8 +147,8 @@ impl PostgresDatabase {
         let target = target_of(url)?;
         let writer = Pool::new("writer", Arc::clone(&target), settings.pool);
         let (reader, replica) = match &settings.replica_url {
-            Some(url) => (
-                Pool::new("reader", target_of(url)?, settings.pool),
+            Some(replica_url) => (
+                Pool::new("reader", target_of(replica_url)?, settings.pool),
                 Some(ReadIndex::default()),
             ),
             None => (writer.clone(), None),
@@ -244,6 +244,7 @@ fn create_file(path: &Path) -> std::io::Result<()> {
 }
 
 /// Logs the statement of a query, without its values.
+#[expect(clippy::needless_pass_by_value, reason = "the form that Diesel asks for")]
 pub(crate) fn sql_echo(event: diesel::connection::InstrumentationEvent<'_>) {
     if let diesel::connection::InstrumentationEvent::StartQuery { query, .. } = event {
         let text = query.to_string();

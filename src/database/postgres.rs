@@ -77,8 +77,10 @@ impl DatabaseConnection for Connection {
         let mut connection = match &target.tls {
             Some(connector) => {
                 config.ssl_mode(tokio_postgres::config::SslMode::Require);
-                let (client, connection) =
-                    config.connect(connector.clone()).await.map_err(connect_error)?;
+                let (client, connection) = config
+                    .connect(connector.clone())
+                    .await
+                    .map_err(|error| connect_error(&error))?;
                 Self::try_from_client_and_connection(client, connection).await
             }
             None => {
@@ -86,7 +88,7 @@ impl DatabaseConnection for Connection {
                 let (client, connection) = config
                     .connect(tokio_postgres::NoTls)
                     .await
-                    .map_err(connect_error)?;
+                    .map_err(|error| connect_error(&error))?;
                 Self::try_from_client_and_connection(client, connection).await
             }
         }
@@ -120,7 +122,7 @@ impl DatabaseConnection for Connection {
 }
 
 /// Says what is wrong without the address or the password, which the driver never prints either.
-fn connect_error(error: tokio_postgres::Error) -> DatabaseError {
+fn connect_error(error: &tokio_postgres::Error) -> DatabaseError {
     use std::error::Error as _;
     let cause = error
         .source()

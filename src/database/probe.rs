@@ -12,7 +12,7 @@ use super::{Backend, Database, DatabaseError, postgres, sqlite};
 pub struct Probe(Connection);
 
 enum Connection {
-    Postgres(Arc<postgres::Target>, Option<postgres::Connection>),
+    Postgres(Arc<postgres::Target>, Option<Box<postgres::Connection>>),
     Sqlite(Arc<sqlite::Target>),
 }
 
@@ -33,11 +33,11 @@ impl Probe {
         match &mut self.0 {
             Connection::Postgres(target, kept) => {
                 // The connection is put back only after a good answer.
-                let previous = kept.take();
+                let previous = kept.take().map(|connection| *connection);
                 let connection = timeout(limit, ask_postgres(target, previous))
                     .await
                     .map_err(|_| DatabaseError::TimedOut)??;
-                *kept = Some(connection);
+                *kept = Some(Box::new(connection));
                 Ok(())
             }
             Connection::Sqlite(target) => {

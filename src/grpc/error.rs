@@ -32,9 +32,12 @@ const RETRY_OUTAGE: Duration = Duration::from_secs(1);
 /// When it is worth repeating a change that others got in the way of.
 const RETRY_CONFLICT: Duration = Duration::from_millis(100);
 
-/// An error of a call.
+/// An error of a call. Boxed, because most calls have none.
 #[derive(Debug)]
-pub(crate) struct ApiError {
+pub(crate) struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     code: Code,
     reason: ErrorReason,
     message: String,
@@ -47,7 +50,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             code,
             reason,
             message: message.into(),
@@ -56,17 +59,30 @@ impl ApiError {
             resource: None,
             retry_after: None,
             request: None,
-        }
+        }))
+    }
+
+    fn with_retry(mut self, retry_after: Duration) -> Self {
+        self.0.retry_after = Some(retry_after);
+        self
+    }
+
+    fn with_resource(mut self, resource_name: String) -> Self {
+        self.0.resource = Some(ResourceInfo {
+            resource_type: "identity.v1.User".to_owned(),
+            resource_name,
+            ..ResourceInfo::default()
+        });
+        self
     }
 
     /// Fields that are wrong.
     pub(crate) fn invalid(violations: Violations) -> Self {
         let (reason, message, metadata, violations) = violations.into_parts();
-        Self {
-            metadata,
-            violations,
-            ..Self::new(Code::InvalidArgument, reason, message)
-        }
+        let mut error = Self::new(Code::InvalidArgument, reason, message);
+        error.0.metadata = metadata;
+        error.0.violations = violations;
+        error
     }
 
     /// The bytes are not a message.
@@ -107,44 +123,36 @@ impl ApiError {
 
     /// The database cannot be used.
     pub(crate) fn unavailable() -> Self {
-        Self {
-            retry_after: Some(RETRY_OUTAGE),
-            ..Self::new(
-                Code::Unavailable,
-                ErrorReason::DatabaseUnavailable,
-                "the database is not available; a change may or may not have taken effect",
-            )
-        }
+        Self::new(
+            Code::Unavailable,
+            ErrorReason::DatabaseUnavailable,
+            "the database is not available; a change may or may not have taken effect",
+        )
+        .with_retry(RETRY_OUTAGE)
     }
 
     /// A fault of the service. What happened is logged under an id that the caller gets to see.
     pub(crate) fn internal(what: &dyn std::fmt::Display) -> Self {
         let error_id = Uuid::new_v4().to_string();
         tracing::error!(error_id, error = %what, "internal error");
-        Self {
-            request: Some(RequestInfo {
-                request_id: error_id,
-                serving_data: String::new(),
-            }),
-            ..Self::new(Code::Internal, ErrorReason::Internal, "internal error")
-        }
+        let mut error = Self::new(Code::Internal, ErrorReason::Internal, "internal error");
+        error.0.request = Some(RequestInfo {
+            request_id: error_id,
+            serving_data: String::new(),
+        });
+        error
     }
 
     /// One field is taken by another user.
     fn taken(reason: ErrorReason, field: &str, message: &str) -> Self {
-        Self {
-            violations: vec![FieldViolation {
-                field: field.to_owned(),
-                description: message.to_owned(),
-                reason: reason_name(reason),
-                localized_message: None,
-            }],
-            resource: Some(ResourceInfo {
-                resource_type: "identity.v1.User".to_owned(),
-                ..ResourceInfo::default()
-            }),
-            ..Self::new(Code::AlreadyExists, reason, message)
-        }
+        let mut error = Self::new(Code::AlreadyExists, reason, message).with_resource(String::new());
+        error.0.violations = vec![FieldViolation {
+            field: field.to_owned(),
+            description: message.to_owned(),
+            reason: reason_name(reason),
+            localized_message: None,
+        }];
+        error
     }
 
     /// The health of a service that does not exist was asked for.
@@ -158,18 +166,8 @@ impl ApiError {
 
     /// No user is known by what the caller asked for.
     pub(crate) fn user_not_found(resource_name: String) -> Self {
-        Self {
-            resource: Some(user_resource(resource_name)),
-            ..Self::new(Code::NotFound, ErrorReason::UserNotFound, "there is no such user")
-        }
-    }
-}
-
-fn user_resource(resource_name: String) -> ResourceInfo {
-    ResourceInfo {
-        resource_type: "identity.v1.User".to_owned(),
-        resource_name,
-        ..ResourceInfo::default()
+        Self::new(Code::NotFound, ErrorReason::UserNotFound, "there is no such user")
+            .with_resource(resource_name)
     }
 }
 
@@ -183,14 +181,12 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::UserNotFound(id) => Self::user_not_found(format!("users/{id}")),
-            Refusal::EtagMismatch(id) => Self {
-                resource: Some(user_resource(format!("users/{id}"))),
-                ..Self::new(
-                    Code::Aborted,
-                    ErrorReason::EtagMismatch,
-                    "the user was changed since its etag was read",
-                )
-            },
+            Refusal::EtagMismatch(id) => Self::new(
+                Code::Aborted,
+                ErrorReason::EtagMismatch,
+                "the user was changed since its etag was read",
+            )
+            .with_resource(format!("users/{id}")),
             Refusal::EmailTaken => Self::taken(
                 ErrorReason::EmailTaken,
                 "user.email",
@@ -226,14 +222,12 @@ impl From<DatabaseError> for ApiError {
                 tracing::warn!(%error, "the database is not available");
                 Self::unavailable()
             }
-            DatabaseError::Conflict(_) => Self {
-                retry_after: Some(RETRY_CONFLICT),
-                ..Self::new(
-                    Code::Aborted,
-                    ErrorReason::ConcurrentChange,
-                    "other changes got in the way; nothing was changed",
-                )
-            },
+            DatabaseError::Conflict(_) => Self::new(
+                Code::Aborted,
+                ErrorReason::ConcurrentChange,
+                "other changes got in the way; nothing was changed",
+            )
+            .with_retry(RETRY_CONFLICT),
             DatabaseError::Internal(_) => Self::internal(&error),
         }
     }
@@ -242,21 +236,19 @@ impl From<DatabaseError> for ApiError {
 impl From<HashingError> for ApiError {
     fn from(error: HashingError) -> Self {
         match error {
-            HashingError::Overloaded { retry_after } => Self {
-                retry_after: Some(retry_after),
-                ..Self::new(
-                    Code::ResourceExhausted,
-                    ErrorReason::HashingOverloaded,
-                    "too many passwords are waiting to be hashed",
-                )
-            },
+            HashingError::Overloaded { retry_after } => Self::new(
+                Code::ResourceExhausted,
+                ErrorReason::HashingOverloaded,
+                "too many passwords are waiting to be hashed",
+            )
+            .with_retry(retry_after),
             HashingError::Failed(_) => Self::internal(&error),
         }
     }
 }
 
 impl From<ApiError> for Status {
-    fn from(error: ApiError) -> Self {
+    fn from(ApiError(error): ApiError) -> Self {
         let mut details = vec![pack(
             "google.rpc.ErrorInfo",
             &ErrorInfo {

@@ -110,7 +110,7 @@ async fn serve(client: TcpStream, target: SocketAddr, state: watch::Receiver<Sta
     tokio::select! {
         () = relay => (),
         // An error means that the proxy itself is gone.
-        _ = observer.wait_for(|state| state.cuts != cuts) => (),
+        _ = observer.wait_for(|now| now.cuts != cuts) => (),
     }
 }
 

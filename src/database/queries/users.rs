@@ -58,6 +58,10 @@ pub(crate) async fn get_by_username(
 }
 
 /// Returns those of the users that exist, in no order.
+#[expect(
+    clippy::ptr_arg,
+    reason = "a query takes its arguments as its caller keeps them"
+)]
 pub(crate) async fn get_by_ids(
     connection: &mut Connection,
     ids: &Vec<UserId>,

@@ -35,10 +35,11 @@ pub(super) async fn create_user(
     let (profile, id, password) = violations.finish(all(profile, id, password))?;
 
     if let Some(record) = &record
-        && let Some(id) = users.request_ids.find(record.clone()).await?
+        && let Some(created_id) = users.request_ids.find(record.clone()).await?
     {
         // A retry does not hash its password again.
-        return created(users.users.get_by_id(id).await?.into());
+        let user = users.users.get_by_id(created_id).await?;
+        return Ok(created(user.into()));
     }
     let password_hash = match password {
         Some(password) => Some(users.hasher.hash(password).await?),
@@ -57,11 +58,11 @@ pub(super) async fn create_user(
             request: record,
         })
         .await?;
-    created(user.into())
+    Ok(created(user.into()))
 }
 
-fn created(user: User) -> Result<CreateUserResponse, ApiError> {
-    Ok(CreateUserResponse { user: Some(user) })
+fn created(user: User) -> CreateUserResponse {
+    CreateUserResponse { user: Some(user) }
 }
 
 fn all<A, B, C>(a: Option<A>, b: Option<B>, c: Option<C>) -> Option<(A, B, C)> {

@@ -1,12 +1,17 @@
-//! The database of a test, and SQL typed by hand.
+//! The database of a test, the servers on it, and SQL typed by hand.
+
+use identity::proto::identity::v1::GetStatusRequest;
+use tokio::net::TcpStream;
+use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::support::{Behaviour, Proxy, Test, behaviours, postgres_only, sqlite_only};
 
 pub fn tests() -> Vec<Behaviour> {
     [
         behaviours![
+            every_client_reaches_its_server,
+            every_server_shares_the_clock,
             sql_by_hand_answers_with_text_and_names_constraints,
-            every_server_shares_the_clock
         ],
         postgres_only![the_database_can_be_reached_through_a_proxy],
         sqlite_only![foreign_keys_are_enforced],
@@ -30,6 +35,24 @@ async fn sql_by_hand_answers_with_text_and_names_constraints(t: Test) {
         t.sql_value("SELECT count(*) AS value FROM t").await.as_deref(),
         Some("2")
     );
+}
+
+async fn every_client_reaches_its_server(t: Test) {
+    let server = t.start().await;
+
+    let status = server
+        .status()
+        .get_status(GetStatusRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(status.database.unwrap().connected);
+    assert_eq!(server.health_of("").await.unwrap(), ServingStatus::Serving);
+    assert_eq!(server.http_get("/health").await.0, 200);
+
+    let address = server.grpc_address();
+    server.shutdown().await;
+    assert!(TcpStream::connect(address).await.is_err());
 }
 
 async fn every_server_shares_the_clock(t: Test) {

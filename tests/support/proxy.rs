@@ -119,11 +119,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch:
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let length = from.read(&mut buffer).await.unwrap_or(0);
-        if state
-            .wait_for(|state| state.mode != Mode::BlackHole)
-            .await
-            .is_err()
-        {
+        if state.wait_for(|now| now.mode != Mode::BlackHole).await.is_err() {
             return;
         }
         if length == 0 || to.write_all(&buffer[..length]).await.is_err() {

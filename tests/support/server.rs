@@ -22,7 +22,8 @@ impl TestServer {
         settings: Settings,
         clock: Arc<ShiftedClock>,
     ) -> Result<Self, StartError> {
-        let server = server::start(settings, Arc::clone(&clock) as Arc<dyn Clock>).await?;
+        let server_clock: Arc<dyn Clock> = Arc::<ShiftedClock>::clone(&clock);
+        let server = server::start(settings, server_clock).await?;
         let clients = Clients::new(server.grpc_address(), server.operations_address());
         Ok(Self {
             clock,

@@ -5,7 +5,11 @@ use tonic::Code;
 use crate::support::{Behaviour, Test, behaviours, new_user};
 
 pub fn tests() -> Vec<Behaviour> {
-    behaviours![created_user_is_returned_and_can_be_fetched, email_is_unique]
+    behaviours![
+        created_user_is_returned_and_can_be_fetched,
+        email_is_unique,
+        request_id_makes_a_retry_safe
+    ]
 }
 
 async fn created_user_is_returned_and_can_be_fetched(t: Test) {
@@ -49,5 +53,23 @@ async fn email_is_unique(t: Test) {
     assert_eq!(
         (failure.code(), failure.reason().as_str()),
         (Code::AlreadyExists, "EMAIL_TAKEN")
+    );
+}
+
+async fn request_id_makes_a_retry_safe(t: Test) {
+    let server = t.start().await;
+    let request = new_user()
+        .email("ada@example.com")
+        .request_id("7c9e6679-7425-40de-944b-e07fc1f90ae7");
+    let first = server.create(request.clone()).await.unwrap();
+
+    let second = server.create(request).await.unwrap();
+
+    assert_eq!(second, first);
+    assert_eq!(
+        t.sql_value("SELECT count(*) AS value FROM users")
+            .await
+            .as_deref(),
+        Some("1")
     );
 }

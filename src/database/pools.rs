@@ -27,8 +27,8 @@ pub(crate) struct Pools<C: DatabaseConnection> {
 }
 
 impl<C: DatabaseConnection> Pools<C> {
-    /// Runs a query that only reads, on `pool`. It is tried a second time if its connection turns out to be
-    /// dead.
+    /// Runs a query that only reads, on `pool`. If its connection turns out to be dead, it is run once more on
+    /// another one; a pool that has no connection to give is not asked twice.
     pub(crate) async fn read_on<A, R, Q>(
         &self,
         pool: &Pool<C>,
@@ -38,10 +38,12 @@ impl<C: DatabaseConnection> Pools<C> {
     where
         Q: for<'r> Query<'r, C, A, R>,
     {
-        match self.read_once(pool, query, arguments).await {
+        let lease = pool.acquire().await?;
+        match self.read_once(lease, query, arguments).await {
             Err(DatabaseError::Unavailable(reason)) => {
                 tracing::debug!(%reason, "reading once more on another connection");
-                self.read_once(pool, query, arguments).await
+                let next_lease = pool.acquire().await?;
+                self.read_once(next_lease, query, arguments).await
             }
             answer => answer,
         }
@@ -49,14 +51,13 @@ impl<C: DatabaseConnection> Pools<C> {
 
     async fn read_once<A, R, Q>(
         &self,
-        pool: &Pool<C>,
+        mut lease: Lease<C>,
         query: &Q,
         arguments: &A,
     ) -> Result<R, DatabaseError>
     where
         Q: for<'r> Query<'r, C, A, R>,
     {
-        let mut lease = pool.acquire().await?;
         let answer = timeout(self.operation_timeout, query(lease.connection(), arguments))
             .await
             .unwrap_or(Err(DatabaseError::TimedOut));

@@ -15,8 +15,6 @@ use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use crate::config::MasterKeySettings;
-
 /// The name of the generated key in the data folder.
 const FILE_NAME: &str = "master.key";
 
@@ -29,6 +27,27 @@ pub struct MasterKey(Zeroizing<[u8; KEY_BYTES]>);
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKey([redacted])")
+    }
+}
+
+/// Where the master key comes from.
+#[derive(Clone)]
+pub enum MasterKeySource {
+    /// From the settings, already checked.
+    Given(Zeroizing<String>),
+    /// From a file.
+    File(PathBuf),
+    /// From a file in the data folder, made on the first start; only on the embedded database.
+    Generated,
+}
+
+impl fmt::Debug for MasterKeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(_) => f.write_str("Given([redacted])"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Generated => f.write_str("Generated"),
+        }
     }
 }
 
@@ -79,15 +98,15 @@ impl KeyPurpose {
 impl MasterKey {
     /// Finds the key, or makes one in `data_dir` if that is allowed and there is none yet.
     pub fn load(
-        settings: &MasterKeySettings,
+        source: &MasterKeySource,
         data_dir: &Path,
         is_embedded: bool,
     ) -> Result<Self, MasterKeyError> {
-        match settings {
-            MasterKeySettings::Given(text) => Self::parse(text),
-            MasterKeySettings::File(path) => Self::read(path),
-            MasterKeySettings::Generated if is_embedded => Self::generate(&data_dir.join(FILE_NAME)),
-            MasterKeySettings::Generated => Err(MasterKeyError::Missing),
+        match source {
+            MasterKeySource::Given(text) => Self::parse(text),
+            MasterKeySource::File(path) => Self::read(path),
+            MasterKeySource::Generated if is_embedded => Self::generate(&data_dir.join(FILE_NAME)),
+            MasterKeySource::Generated => Err(MasterKeyError::Missing),
         }
     }
 

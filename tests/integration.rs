@@ -16,7 +16,10 @@
 )]
 
 mod cli;
+mod cli;
 mod contract;
+mod contract;
+mod faults;
 mod faults;
 mod harness;
 mod health;
@@ -29,16 +32,18 @@ mod user_service;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let tests = [
-        cli::tests(),
-        contract::tests(),
-        faults::tests(),
-        harness::tests(),
-        health::tests(),
-        migrations::tests(),
-        security::tests(),
-        systems::tests(),
-        user_service::tests(),
-    ];
-    support::run(tests.concat())
+    support::run(
+        [
+            cli::tests(),
+            contract::tests(),
+            faults::tests(),
+            harness::tests(),
+            health::tests(),
+            migrations::tests(),
+            security::tests(),
+            systems::tests(),
+            user_service::tests(),
+        ]
+        .concat(),
+    )
 }

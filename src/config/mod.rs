@@ -23,13 +23,14 @@ pub use health::HealthSettings;
 pub use limits::LimitSettings;
 pub use listen::ListenSettings;
 pub use logging::{LogFormat, LogSettings};
-pub use master_key::MasterKeySettings;
 pub use passwords::PasswordSettings;
 pub use pool::PoolSettings;
 pub use profile::ProfileSettings;
 pub use variable::{ConfigError, Sources, Variable};
 
 use variable::Reader;
+
+use crate::master_key::MasterKeySource;
 
 /// Every setting of the service.
 #[derive(Debug, Clone)]
@@ -41,7 +42,7 @@ pub struct Settings {
     /// The database.
     pub database: DatabaseSettings,
     /// The key that other keys are derived from.
-    pub master_key: MasterKeySettings,
+    pub master_key: MasterKeySource,
     /// Passwords and their hashing.
     pub passwords: PasswordSettings,
     /// What a profile must have.
@@ -72,7 +73,7 @@ impl Settings {
             // Every part is read before the first missing one ends the function.
             let listen = ListenSettings::read(&mut reader);
             let database = DatabaseSettings::read(&mut reader, data_dir.as_deref());
-            let master_key = MasterKeySettings::read(&mut reader);
+            let master_key = master_key::read(&mut reader);
             let passwords = PasswordSettings::read(&mut reader);
             let profile = ProfileSettings::read(&mut reader);
             let health = HealthSettings::read(&mut reader);

@@ -184,7 +184,7 @@ impl Shared {
             return Ok(self.max_deadline);
         };
         let asked = value.to_str().ok().and_then(parse_timeout).ok_or_else(|| {
-            ApiError::invalid(Violations::one(
+            ApiError::from(Violations::one(
                 "grpc-timeout",
                 ErrorReason::InvalidFormat,
                 "must be up to eight digits and a unit of H, M, S, m, u or n",

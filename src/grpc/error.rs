@@ -16,7 +16,7 @@ use tonic_types::pb::{
 };
 use uuid::Uuid;
 
-use super::violations::Violations;
+use super::violations::{Violations, reason_name};
 use crate::database::DatabaseError;
 use crate::domain::Refusal;
 use crate::password_hashing::HashingError;
@@ -74,15 +74,6 @@ impl ApiError {
             ..ResourceInfo::default()
         });
         self
-    }
-
-    /// Fields that are wrong.
-    pub(crate) fn invalid(violations: Violations) -> Self {
-        let (reason, message, metadata, violations) = violations.into_parts();
-        let mut error = Self::new(Code::InvalidArgument, reason, message);
-        error.0.metadata = metadata;
-        error.0.violations = violations;
-        error
     }
 
     /// The bytes are not a message.
@@ -171,10 +162,14 @@ impl ApiError {
     }
 }
 
-/// The name of a reason on the wire: that of the enum value without its prefix.
-pub(super) fn reason_name(reason: ErrorReason) -> String {
-    let name = reason.as_str_name();
-    name.strip_prefix("ERROR_REASON_").unwrap_or(name).to_owned()
+impl From<Violations> for ApiError {
+    fn from(violations: Violations) -> Self {
+        let (reason, message, metadata, violations) = violations.into_parts();
+        let mut error = Self::new(Code::InvalidArgument, reason, message);
+        error.0.metadata = metadata;
+        error.0.violations = violations;
+        error
+    }
 }
 
 impl From<Refusal> for ApiError {
@@ -200,12 +195,12 @@ impl From<Refusal> for ApiError {
             Refusal::UserIdTaken => {
                 Self::taken(ErrorReason::UserIdTaken, "user_id", "another user has this id")
             }
-            Refusal::RequestIdReused => Self::invalid(Violations::one(
+            Refusal::RequestIdReused => Self::from(Violations::one(
                 "request_id",
                 ErrorReason::RequestIdReused,
                 "was used for another request",
             )),
-            Refusal::IdentifierRequired => Self::invalid(Violations::one(
+            Refusal::IdentifierRequired => Self::from(Violations::one(
                 "user.email",
                 ErrorReason::FieldRequired,
                 "a user needs an email or a username",

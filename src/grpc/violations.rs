@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use tonic_types::pb::bad_request::FieldViolation;
 
-use super::error::{ApiError, reason_name};
 use crate::domain::{Invalid, InvalidReason};
 use crate::proto::identity::v1::ErrorReason;
 
@@ -58,11 +57,11 @@ impl Violations {
         });
     }
 
-    /// Returns `value` if nothing was wrong.
-    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, ApiError> {
+    /// Returns `value` if nothing was wrong, and what was wrong otherwise.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Self> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(ApiError::invalid(self)),
+            _ => Err(self),
         }
     }
 
@@ -99,4 +98,10 @@ impl Violations {
             .collect();
         (reason, texts.join("; "), metadata, violations)
     }
+}
+
+/// The name of a reason on the wire: that of the enum value without its prefix.
+pub(super) fn reason_name(reason: ErrorReason) -> String {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name).to_owned()
 }

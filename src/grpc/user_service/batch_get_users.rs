@@ -26,7 +26,7 @@ pub(super) async fn batch_get_users(
             ErrorReason::ValueOutOfRange,
             "must name at most 100 users",
         );
-        return violations.finish(None);
+        return Err(violations.into());
     }
     let ids: Option<Vec<UserId>> = request
         .user_ids

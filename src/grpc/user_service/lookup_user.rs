@@ -26,7 +26,7 @@ pub(super) async fn lookup_user(
         None => {
             let reason = ErrorReason::FieldRequired;
             let text = "must be an email or a username";
-            return Err(ApiError::invalid(Violations::one("identifier", reason, text)));
+            return Err(ApiError::from(Violations::one("identifier", reason, text)));
         }
     };
     // What was asked for is not repeated: it may be somebody's address.

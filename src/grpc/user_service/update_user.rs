@@ -41,7 +41,7 @@ pub(super) async fn update_user(
     );
     let Some(user) = &request.user else {
         let _: Option<()> = violations.take("user", Err(Invalid::required("must be given")));
-        return violations.finish(None);
+        return Err(violations.into());
     };
     let id = convert::user_id("user.id", &user.id, &mut violations);
     let etag = convert::etag("user.etag", &user.etag, &mut violations);

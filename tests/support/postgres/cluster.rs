@@ -89,9 +89,9 @@ impl PostgresCluster {
         let directory = tempfile::Builder::new()
             .prefix("identity-postgres-")
             .tempdir()
-            .unwrap()
-            .keep();
-        let keeper = Keeper::of(&directory);
+            .unwrap();
+        let keeper = Keeper::of(directory.path());
+        let directory = directory.keep();
         give_to_postgres(&directory);
         Self {
             programs,

@@ -16,10 +16,7 @@
 )]
 
 mod cli;
-mod cli;
 mod contract;
-mod contract;
-mod faults;
 mod faults;
 mod harness;
 mod health;
@@ -32,18 +29,16 @@ mod user_service;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    support::run(
-        [
-            cli::tests(),
-            contract::tests(),
-            faults::tests(),
-            harness::tests(),
-            health::tests(),
-            migrations::tests(),
-            security::tests(),
-            systems::tests(),
-            user_service::tests(),
-        ]
-        .concat(),
-    )
+    let tests = [
+        cli::tests(),
+        contract::tests(),
+        faults::tests(),
+        harness::tests(),
+        health::tests(),
+        migrations::tests(),
+        security::tests(),
+        systems::tests(),
+        user_service::tests(),
+    ];
+    support::run(tests.concat())
 }

@@ -43,7 +43,10 @@ fn welcome(server: &RunningServer, database: &DatabaseUrl) {
     let grpc = server.grpc_address();
     let operations = server.operations_address();
     let data = match database {
-        DatabaseUrl::Sqlite(path) => format!("{} (embedded SQLite)", path.display()),
+        DatabaseUrl::Sqlite(path) => {
+            let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            format!("{} (embedded SQLite)", whole.display())
+        }
         DatabaseUrl::Postgres(url) => url.to_string(),
     };
     for line in [

@@ -1,7 +1,7 @@
 //! The database: PostgreSQL or embedded SQLite behind one set of queries.
 //!
 //! Nothing above this module knows Diesel. A repository names a query and its arguments, and the macros
-//! [`read!`] and [`transaction!`] run the version that was compiled for the database at hand.
+//! `read!` and `transaction!` run the version that was compiled for the database at hand.
 
 mod connection;
 mod error;

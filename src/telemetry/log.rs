@@ -2,7 +2,9 @@
 
 use std::io::{IsTerminal, stderr};
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -24,7 +26,9 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
         LogFormat::Json => false,
         LogFormat::Auto => stderr().is_terminal(),
     };
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(tells_no_values));
     let result = if is_text {
         registry
             .with(tracing_subscriber::fmt::layer().with_writer(stderr))
@@ -38,6 +42,13 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
         log_panics();
     }
     LogGuard(())
+}
+
+/// Tells whether an event is free of the values of statements. Below `info` the driver of PostgreSQL prints
+/// the parameters of every statement, hashes of passwords included; no setting of the log brings that back.
+fn tells_no_values(event: &Metadata<'_>) -> bool {
+    const DRIVER: &str = "tokio_postgres";
+    *event.level() <= Level::INFO || !event.target().starts_with(DRIVER)
 }
 
 /// Logs where a panic happened. Its message is left out: it may quote a value.

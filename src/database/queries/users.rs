@@ -91,9 +91,12 @@ pub(crate) async fn list(
     if let Some(is_active) = filter.is_active {
         query = query.filter(users::is_active.eq(is_active));
     }
-    if let Some(is_blocked) = filter.is_blocked {
-        query = query.filter(users::is_blocked.eq(is_blocked));
-    }
+    // Not as a parameter: only then do both databases see that the index of the blocked users fits.
+    query = match filter.is_blocked {
+        Some(true) => query.filter(users::is_blocked),
+        Some(false) => query.filter(diesel::dsl::not(users::is_blocked)),
+        None => query,
+    };
     if let Some(prefix) = &filter.email_prefix {
         query = query.filter(email_has_prefix(prefix));
     }

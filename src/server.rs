@@ -151,12 +151,12 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<RunningS
             .ok_or_else(|| StartError::Services("no key for page tokens".to_owned()))?,
         fingerprints: RequestFingerprints::new(&master_key),
     });
-    let status = StatusServiceImpl::new(ServerStatus {
-        database: database.clone(),
-        health: health.clone(),
-        hasher: hasher.clone(),
-        started_at: clock.now(),
-    });
+    let status = StatusServiceImpl::new(ServerStatus::new(
+        database.clone(),
+        health.clone(),
+        hasher.clone(),
+        clock.now(),
+    ));
     let routes = grpc::routes(
         users,
         status,

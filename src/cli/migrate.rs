@@ -44,7 +44,7 @@ pub(super) fn command() -> Command {
 
 pub(super) async fn run(settings: Settings, arguments: &ArgMatches) -> Result<(), CommandError> {
     let database = open_database(&settings)?;
-    let failed = |error: MigrationError| CommandError::failed(&error);
+    let failed = |error: MigrationError| CommandError::Failed(format!("DATABASE_URL: {error}"));
     match arguments.subcommand() {
         Some(("up", _)) => up(&database).await.map_err(failed),
         Some(("down", arguments)) => {

@@ -10,7 +10,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     let purged = RequestIdRepository::new(database)
         .purge(SystemClock.now())
         .await
-        .map_err(|error| CommandError::failed(&error))?;
+        .map_err(|error| CommandError::Failed(format!("DATABASE_URL: {error}")))?;
     output::say(&format!("{purged} request ids removed"));
     Ok(())
 }

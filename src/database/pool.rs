@@ -192,7 +192,8 @@ impl<C: DatabaseConnection> ManageConnection for Manager<C> {
     }
 }
 
-/// Logs what goes wrong while connections are opened and checked in the background.
+/// Logs what goes wrong while connections are opened and checked in the background: an outage means a line
+/// for every connection every moment, so it is the health that tells operators about it.
 #[derive(Clone, Copy)]
 struct LogErrors(&'static str);
 
@@ -204,7 +205,7 @@ impl fmt::Debug for LogErrors {
 
 impl ErrorSink<DatabaseError> for LogErrors {
     fn sink(&self, error: DatabaseError) {
-        tracing::warn!(pool = self.0, %error, "database connection lost or not opened");
+        tracing::debug!(pool = self.0, %error, "database connection lost or not opened");
     }
 
     fn boxed_clone(&self) -> Box<dyn ErrorSink<DatabaseError>> {

@@ -93,7 +93,7 @@ async fn accept(listener: TcpListener, target: SocketAddr, state: watch::Receive
     }
 }
 
-/// Serves a connection until either side or a cut ends it.
+/// Serves a connection until a side or a cut ends it.
 async fn serve(client: TcpStream, target: SocketAddr, state: watch::Receiver<State>, cuts: u64) {
     let mut observer = state.clone();
     let relay = async {
@@ -103,8 +103,8 @@ async fn serve(client: TcpStream, target: SocketAddr, state: watch::Receiver<Sta
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::join!(
-            pump(from_client, to_server, state.clone()),
-            pump(from_server, to_client, state),
+            pump(from_client, to_server, state.clone(), cuts),
+            pump(from_server, to_client, state, cuts),
         );
     };
     tokio::select! {
@@ -114,15 +114,25 @@ async fn serve(client: TcpStream, target: SocketAddr, state: watch::Receiver<Sta
     }
 }
 
-/// Copies one direction, its end included, as long as the proxy forwards.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
+/// Copies one direction, its end included, as long as the proxy forwards. What is sent after a fault began
+/// is never forwarded, however late this task learns of the fault.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+    cuts: u64,
+) {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let length = from.read(&mut buffer).await.unwrap_or(0);
-        if state.wait_for(|now| now.mode != Mode::BlackHole).await.is_err() {
+        let Ok(is_cut) = state
+            .wait_for(|now| now.mode != Mode::BlackHole || now.cuts != cuts)
+            .await
+            .map(|now| now.cuts != cuts)
+        else {
             return;
-        }
-        if length == 0 || to.write_all(&buffer[..length]).await.is_err() {
+        };
+        if is_cut || length == 0 || to.write_all(&buffer[..length]).await.is_err() {
             // Dropping `to` passes the end on.
             return;
         }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -90,7 +89,10 @@ fn run_plain(body: fn() -> TestFuture) -> Result<Completion, Failed> {
 }
 
 fn run_on_database(backend: Backend, body: fn(Test) -> TestFuture) -> Result<Completion, Failed> {
-    let directory = TempDir::new().expect("a temporary folder");
+    let directory = tempfile::Builder::new()
+        .prefix("identity-test-")
+        .tempdir()
+        .expect("a temporary folder");
     let runtime = new_runtime();
     let outcome = runtime.block_on(with_database(backend, directory.path(), body));
     runtime.shutdown_timeout(LEFTOVER_LIMIT);

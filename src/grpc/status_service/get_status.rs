@@ -1,7 +1,10 @@
 //! Returns how the server is doing.
 
+use std::time::{Duration, Instant};
+
 use super::ServerStatus;
 use crate::database::DatabaseKind;
+use crate::database::migrations::MigrationStatus as Migrations;
 use crate::grpc::call::CallContext;
 use crate::grpc::convert::time_to_proto;
 use crate::proto::identity::v1::{
@@ -60,18 +63,34 @@ fn pools(status: &ServerStatus) -> Vec<PoolStatus> {
 
 /// Absent while the database does not answer.
 async fn migrations(status: &ServerStatus) -> Option<MigrationStatus> {
+    /// Reading them takes a connection outside the pool, so callers share one look at them for a while.
+    const MAX_AGE: Duration = Duration::from_secs(5);
     if !status.health.report().is_connected {
         return None;
     }
+    let mut last = status.migrations.lock().await;
+    if let Some((read_at, migrations)) = last.as_ref()
+        && read_at.elapsed() < MAX_AGE
+    {
+        return Some(to_message(migrations));
+    }
     match status.database.migration_status().await {
-        Ok(migrations) => Some(MigrationStatus {
-            applied: migrations.applied.into_iter().map(|one| one.name).collect(),
-            pending: migrations.pending,
-        }),
+        Ok(migrations) => {
+            let message = to_message(&migrations);
+            *last = Some((Instant::now(), migrations));
+            Some(message)
+        }
         Err(error) => {
             tracing::warn!(%error, "the migrations cannot be read");
             None
         }
+    }
+}
+
+fn to_message(migrations: &Migrations) -> MigrationStatus {
+    MigrationStatus {
+        applied: migrations.applied.iter().map(|one| one.name.clone()).collect(),
+        pending: migrations.pending.clone(),
     }
 }
 

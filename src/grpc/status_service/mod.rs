@@ -3,12 +3,15 @@
 mod get_status;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
 use super::call::CallContext;
 use crate::database::Database;
+use crate::database::migrations::MigrationStatus;
 use crate::health::Health;
 use crate::password_hashing::PasswordHasher;
 use crate::proto::identity::v1::status_service_server::StatusService;
@@ -20,14 +23,31 @@ pub struct StatusServiceImpl(Arc<ServerStatus>);
 
 /// What the RPC works with.
 pub struct ServerStatus {
-    /// The database.
-    pub database: Database,
-    /// The health.
-    pub health: Health,
-    /// Hashes passwords.
-    pub hasher: PasswordHasher,
-    /// When the server started.
-    pub started_at: DateTime<Utc>,
+    database: Database,
+    health: Health,
+    hasher: PasswordHasher,
+    started_at: DateTime<Utc>,
+    /// What was last read, and when.
+    migrations: Mutex<Option<(Instant, MigrationStatus)>>,
+}
+
+impl ServerStatus {
+    /// Takes what the RPC works with.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        health: Health,
+        hasher: PasswordHasher,
+        started_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            database,
+            health,
+            hasher,
+            started_at,
+            migrations: Mutex::default(),
+        }
+    }
 }
 
 impl StatusServiceImpl {

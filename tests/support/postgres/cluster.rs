@@ -86,12 +86,13 @@ impl PostgresCluster {
 
     /// Makes a folder in which there is nothing yet.
     fn without_data(programs: &'static Programs, password: Option<&str>) -> Self {
-        let directory = tempfile::Builder::new()
+        let folder = tempfile::Builder::new()
             .prefix("identity-postgres-")
             .tempdir()
             .unwrap();
-        let keeper = Keeper::of(directory.path());
-        let directory = directory.keep();
+        let keeper = Keeper::of(folder.path());
+        // From here on it is the keeper that removes the folder.
+        let directory = folder.keep();
         give_to_postgres(&directory);
         Self {
             programs,

@@ -51,7 +51,7 @@ CREATE UNIQUE INDEX users_email_normalized_key ON users (email_normalized);
 CREATE UNIQUE INDEX users_username_normalized_key ON users (username_normalized);
 CREATE INDEX users_email_prefix_idx ON users (email_normalized text_pattern_ops);
 CREATE INDEX users_created_at_idx ON users (created_at, id);
-CREATE INDEX users_blocked_idx ON users (id) WHERE is_blocked;
+CREATE INDEX users_blocked_idx ON users (created_at, id) WHERE is_blocked;
 
 COMMENT ON TABLE users IS 'People and accounts that can be looked up and, with a credential, sign in.';
 COMMENT ON COLUMN users.id IS 'UUID: version 7 from the service, version 4 for rows inserted by hand.';

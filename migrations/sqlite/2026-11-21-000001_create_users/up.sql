@@ -72,7 +72,7 @@ CREATE TABLE users (
 CREATE UNIQUE INDEX users_email_normalized_key ON users (email_normalized);
 CREATE UNIQUE INDEX users_username_normalized_key ON users (username_normalized);
 CREATE INDEX users_created_at_idx ON users (created_at, id);
-CREATE INDEX users_blocked_idx ON users (id) WHERE is_blocked;
+CREATE INDEX users_blocked_idx ON users (created_at, id) WHERE is_blocked;
 
 -- A check may not ask for the time, a trigger may.
 CREATE TRIGGER users_birth_date_insert BEFORE INSERT ON users

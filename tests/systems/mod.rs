@@ -1,7 +1,116 @@
-//! What the five applications need, row by row.
+//! What the five applications need, row by row: a module for each application, a test name for each row.
+//!
+//! Every application is a deployment of the one service, so every module starts the real server with that
+//! application's own configuration.
 
-use crate::support::Behaviour;
+mod counselling;
+mod locks;
+mod numerology;
+mod outage;
+mod plans;
+mod rag;
+mod rows;
+mod tasks;
+mod todo;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Backend, Behaviour, Test, plain};
 
 pub fn tests() -> Vec<Behaviour> {
-    Vec::new()
+    [
+        numerology::tests(),
+        counselling::tests(),
+        tasks::tests(),
+        todo::tests(),
+        rag::tests(),
+        plain![every_row_has_a_test],
+    ]
+    .concat()
+}
+
+/// The rows of the requirements that this folder proves. A row is added together with its tests.
+const ROWS: &str = "
+    NUM-01 NUM-02 NUM-03 NUM-04 NUM-05 NUM-06 NUM-07 NUM-08 NUM-10 NUM-11 NUM-12 NUM-13
+    CSL-01 CSL-02 CSL-03 CSL-04 CSL-05 CSL-06 CSL-07 CSL-08 CSL-09 CSL-10 CSL-11
+    TSK-01 TSK-06 TSK-07 TSK-08
+    TODO-02 TODO-03 TODO-04 TODO-05 TODO-06 TODO-09 TODO-11
+    RAG-01 RAG-06 RAG-10
+";
+
+fn every_row_has_a_test() {
+    let tests = tests();
+    let is_proved = |row: &str| {
+        let (application, _) = row.split_once('-').unwrap();
+        let module = match application {
+            "NUM" => "numerology",
+            "CSL" => "counselling",
+            "TSK" => "tasks",
+            "TODO" => "todo",
+            "RAG" => "rag",
+            _ => panic!("the row {row} belongs to no application"),
+        };
+        let beginning = format!("{}_", row.to_lowercase().replace('-', "_"));
+        tests
+            .iter()
+            .any(|test| test.module.ends_with(module) && test.name.starts_with(&beginning))
+    };
+    let unproved: Vec<&str> = ROWS.split_whitespace().filter(|row| !is_proved(row)).collect();
+    assert!(unproved.is_empty(), "rows without a test: {unproved:?}");
+}
+
+/// A file of this repository.
+fn repository_file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The names of all migrations, oldest first.
+fn migration_names(backend: Backend) -> Vec<String> {
+    let folder = repository_file("migrations").join(backend.name());
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Runs `identity migrate …`, which must succeed, and returns what it prints.
+async fn migrate(t: &Test, arguments: &[&str]) -> String {
+    let (code, stdout, stderr) = t.run(&[], &[&["migrate"], arguments].concat()).await;
+    assert_eq!(code, 0, "migrate {arguments:?}: {stdout}{stderr}");
+    stdout
+}
+
+/// Reverts every migration, as long as no rows are lost.
+async fn migrate_down(t: &Test) -> String {
+    let count = migration_names(t.backend).len().to_string();
+    migrate(t, &["down", "--steps", &count]).await
+}
+
+/// Returns the names of the tables in the order of the alphabet.
+async fn table_names(t: &Test) -> Vec<String> {
+    let query = match t.backend {
+        Backend::Sqlite => "SELECT name AS value FROM sqlite_schema WHERE type = 'table' ORDER BY name",
+        Backend::Postgres => {
+            "SELECT tablename AS value FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename"
+        }
+    };
+    t.sql_values(query).await.into_iter().flatten().collect()
+}
+
+/// Returns the names of the indexes of a table in the order of the alphabet.
+async fn index_names(t: &Test, table: &str) -> Vec<String> {
+    let query = match t.backend {
+        Backend::Sqlite => {
+            format!("SELECT name AS value FROM pragma_index_list('{table}') ORDER BY name")
+        }
+        Backend::Postgres => {
+            format!(
+                "SELECT indexname AS value FROM pg_indexes WHERE tablename = '{table}' ORDER BY indexname"
+            )
+        }
+    };
+    t.sql_values(&query).await.into_iter().flatten().collect()
 }

@@ -1,0 +1,242 @@
+//! The RAG administration tool: the tables, the enum type and the repository of users.
+
+use identity::clock::{Clock, SystemClock};
+use identity::database::verify::Finding;
+use identity::database::{Database, DatabaseError};
+use identity::domain::{
+    Email, FullName, NewUser, Profile, ProfileUpdate, Refusal, UpdateUser, UserChange, UserId,
+    WithRequest,
+};
+use identity::proto::identity::v1::AuthProvider;
+use identity::repositories::UserRepository;
+use identity::telemetry::DatabaseMetrics;
+
+use super::{index_names, migrate, migration_names, table_names};
+use crate::support::{Backend, Behaviour, Test, behaviours, new_user, postgres_only};
+
+pub fn tests() -> Vec<Behaviour> {
+    [
+        behaviours![
+            rag_01_a_user_has_the_columns_of_the_model,
+            rag_01_auth_provider_says_how_the_account_began,
+            rag_06_the_repository_finds_creates_and_updates_users,
+            rag_06_the_repository_keeps_emails_unique,
+            rag_10_the_migration_fits_an_empty_database,
+            rag_10_the_checks_of_the_migration_hold,
+        ],
+        postgres_only![rag_10_the_migration_creates_the_enum_type],
+    ]
+    .concat()
+}
+
+/// The configuration of the tool: its administrators are known by their emails.
+const CONFIGURATION: &[(&str, &str)] = &[("IDENTITY_REQUIRED_PROFILE_FIELDS", "email")];
+
+async fn rag_01_a_user_has_the_columns_of_the_model(t: Test) {
+    migrate(&t, &["up"]).await;
+    let query = match t.backend {
+        Backend::Postgres => {
+            "SELECT format('%s %s %s', column_name, udt_name, is_nullable) AS value
+             FROM information_schema.columns WHERE table_name = 'users'"
+        }
+        Backend::Sqlite => {
+            "SELECT format('%s %s %s', name, lower(type), iif(\"notnull\", 'NO', 'YES')) AS value
+             FROM pragma_table_info('users')"
+        }
+    };
+    let columns: Vec<String> = t.sql_values(query).await.into_iter().flatten().collect();
+
+    let (id, time, flag, provider) = match t.backend {
+        Backend::Postgres => ("uuid", "timestamptz", "bool", "auth_provider"),
+        Backend::Sqlite => ("blob", "integer", "boolean", "text"),
+    };
+    for column in [
+        format!("id {id} NO"),
+        "email text YES".to_owned(),
+        "full_name text YES".to_owned(),
+        "password_hash text YES".to_owned(),
+        format!("auth_provider {provider} YES"),
+        format!("is_active {flag} NO"),
+        format!("created_at {time} NO"),
+        format!("updated_at {time} NO"),
+    ] {
+        assert!(columns.contains(&column), "{column} in {columns:?}");
+    }
+}
+
+async fn rag_01_auth_provider_says_how_the_account_began(t: Test) {
+    let server = t.start_with(CONFIGURATION).await;
+
+    let invited = server.create_user("invited@example.com").await;
+    let with_password = server
+        .create(
+            new_user()
+                .email("ada@example.com")
+                .password("correct horse battery"),
+        )
+        .await
+        .unwrap();
+
+    assert_eq!(invited.auth_provider(), AuthProvider::Unspecified);
+    assert_eq!(with_password.auth_provider(), AuthProvider::Password);
+    for (stored, expected) in [
+        ("google", AuthProvider::Google),
+        ("apple", AuthProvider::Apple),
+        ("oidc", AuthProvider::Oidc),
+    ] {
+        t.sql(&format!("UPDATE users SET auth_provider = '{stored}'"))
+            .await
+            .unwrap();
+        assert_eq!(server.get(&invited.id).await.unwrap().auth_provider(), expected);
+    }
+    assert!(
+        t.sql("UPDATE users SET auth_provider = 'carrier pigeon'")
+            .await
+            .is_err()
+    );
+}
+
+async fn rag_06_the_repository_finds_creates_and_updates_users(t: Test) {
+    let users = repository(&t).await;
+    let email = Email::parse("Ada@example.com").unwrap();
+    assert_eq!(users.get_by_email(&email).await.unwrap(), None);
+
+    let created = users.create(new_named("Ada@example.com")).await.unwrap();
+    assert_eq!(users.get_by_id(created.id).await.unwrap(), created);
+    let other_case = Email::parse("ADA@EXAMPLE.COM").unwrap();
+    assert_eq!(
+        users.get_by_email(&other_case).await.unwrap().as_ref(),
+        Some(&created)
+    );
+
+    let full_name = Some(Some(FullName::parse("Ada Lovelace").unwrap()));
+    let update = UpdateUser {
+        id: created.id,
+        change: UserChange::UpdateProfile(ProfileUpdate {
+            full_name,
+            ..ProfileUpdate::default()
+        }),
+        etag: Some(created.etag()),
+        now: SystemClock.now(),
+    };
+    let updated = users.change(alone(update.clone())).await.unwrap();
+    assert_eq!(users.get_by_id(created.id).await.unwrap(), updated);
+    assert!(updated.updated_at > created.updated_at);
+
+    let stale = users.change(alone(update)).await.unwrap_err();
+    assert_eq!(refusal(&stale), Some(Refusal::EtagMismatch(created.id)));
+    let unknown = UserId::generate(SystemClock.now());
+    let error = users.get_by_id(unknown).await.unwrap_err();
+    assert_eq!(refusal(&error), Some(Refusal::UserNotFound(unknown)));
+}
+
+async fn rag_06_the_repository_keeps_emails_unique(t: Test) {
+    let users = repository(&t).await;
+    users.create(new_named("ada@example.com")).await.unwrap();
+
+    let error = users.create(new_named("ADA@example.com")).await.unwrap_err();
+
+    assert_eq!(refusal(&error), Some(Refusal::EmailTaken));
+}
+
+async fn rag_10_the_migration_fits_an_empty_database(t: Test) {
+    assert!(table_names(&t).await.is_empty());
+
+    let report = migrate(&t, &["up"]).await;
+
+    assert_eq!(report.lines().count(), migration_names(t.backend).len());
+    let tables = table_names(&t).await;
+    for table in ["users", "request_ids"] {
+        assert!(tables.contains(&table.to_owned()), "{tables:?}");
+    }
+    let indexes = [
+        index_names(&t, "users").await,
+        index_names(&t, "request_ids").await,
+    ]
+    .concat();
+    for index in [
+        "users_email_normalized_key",
+        "users_username_normalized_key",
+        "users_created_at_idx",
+        "users_blocked_idx",
+        "request_ids_expires_at_idx",
+    ] {
+        assert!(indexes.contains(&index.to_owned()), "{index} in {indexes:?}");
+    }
+    let findings = database(&t).verify_schema().await.unwrap();
+    let strange: Vec<&Finding> = findings
+        .iter()
+        .filter(|finding| !matches!(finding, Finding::Found(_)))
+        .collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
+
+async fn rag_10_the_migration_creates_the_enum_type(t: Test) {
+    migrate(&t, &["up"]).await;
+    let query = "SELECT enum_range(NULL::auth_provider)::text AS value";
+    assert_eq!(
+        t.sql_value(query).await.as_deref(),
+        Some("{password,google,apple,oidc}")
+    );
+}
+
+async fn rag_10_the_checks_of_the_migration_hold(t: Test) {
+    let server = t.start_with(CONFIGURATION).await;
+    server.create_user("ada@example.com").await;
+    for (change, constraint) in [
+        ("email = NULL, email_normalized = NULL", "users_identifier_check"),
+        (
+            "email = NULL, username = '\\d\\u', username_normalized = '\\d\\u'",
+            "users_email_normalized_check",
+        ),
+        ("email = 'ada', email_normalized = 'ada'", "users_email_check"),
+        (
+            "username = 'ada', username_normalized = 'ada'",
+            "users_username_check",
+        ),
+        ("username = '\\d\\u'", "users_username_normalized_check"),
+        ("full_name = ''", "users_full_name_check"),
+        ("birth_date = '9999-12-31'", "users_birth_date_check"),
+        ("password_hash = 'short'", "users_password_hash_check"),
+        ("auth_provider = 'password'", "users_auth_provider_check"),
+        ("block_reason = 'not blocked at all'", "users_block_reason_check"),
+    ] {
+        let error = t.sql(&format!("UPDATE users SET {change}")).await.unwrap_err();
+        assert!(error.contains(constraint), "{change}: {error}");
+    }
+}
+
+fn database(t: &Test) -> Database {
+    Database::new(&t.settings(CONFIGURATION).database, DatabaseMetrics::default()).unwrap()
+}
+
+/// Makes the repository over a database that has been migrated.
+async fn repository(t: &Test) -> UserRepository {
+    let database = database(t);
+    database.migrate_up(&SystemClock).await.unwrap();
+    UserRepository::new(database)
+}
+
+fn new_named(email: &str) -> WithRequest<NewUser> {
+    let now = SystemClock.now();
+    alone(NewUser {
+        id: UserId::generate(now),
+        profile: Profile {
+            email: Some(Email::parse(email).unwrap()),
+            ..Profile::default()
+        },
+        password_hash: None,
+        created_at: now,
+    })
+}
+
+fn alone<T>(value: T) -> WithRequest<T> {
+    WithRequest { value, request: None }
+}
+
+fn refusal(error: &DatabaseError) -> Option<Refusal> {
+    match error {
+        DatabaseError::Refused(refusal) => Some(*refusal),
+        _ => None,
+    }
+}

@@ -3,12 +3,14 @@
 //! Every application is a deployment of the one service, so every module starts the real server with that
 //! application's own configuration.
 
+mod calls;
 mod counselling;
 mod locks;
 mod numerology;
 mod outage;
 mod plans;
 mod rag;
+mod repository;
 mod rows;
 mod tasks;
 mod todo;

@@ -4,29 +4,19 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use identity::clock::{Clock, SystemClock};
-use identity::database::{Database, DatabaseError};
-use identity::domain::{
-    DeleteUser, Email, FullName, NewUser, Profile, ProfileUpdate, Refusal, UpdateUser, UserChange,
-    UserId, WithRequest,
-};
+use identity::domain::{DeleteUser, Email, FullName, ProfileUpdate, Refusal, UpdateUser, UserChange};
 use identity::proto::google::r#type::Date;
-use identity::proto::identity::v1::lookup_user_request::Identifier;
-use identity::proto::identity::v1::{
-    AuthProvider, DeactivateUserRequest, DeleteUserRequest, LookupUserRequest, ReactivateUserRequest,
-    UpdateUserRequest, User,
-};
-use identity::repositories::UserRepository;
-use identity::telemetry::DatabaseMetrics;
-use prost_types::{FieldMask, Timestamp};
+use identity::proto::identity::v1::{AuthProvider, User};
+use prost_types::Timestamp;
 use tonic::Code;
 use uuid::Uuid;
 
+use super::calls::{deactivate, delete, look_up, reactivate, update};
 use super::plans::{plan_of_last_read, spawn_with_echo};
+use super::repository::{new_named, refusal, repository, without_request_id};
 use super::rows::{fill, insert_by_hand};
 use super::{index_names, migrate, migrate_down, migration_names, table_names};
-use crate::support::{
-    Backend, Behaviour, Clients, Failure, NewUser as Newcomer, Test, TestServer, behaviours, new_user,
-};
+use crate::support::{Backend, Behaviour, NewUser as Newcomer, Test, TestServer, behaviours, new_user};
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -91,7 +81,7 @@ async fn num_01_a_user_has_the_fields_of_the_model(t: Test) {
     )
     .await
     .unwrap();
-    assert!(lookup(&server, "hand@example.com").await.unwrap().is_active);
+    assert!(look_up(&server, "hand@example.com").await.unwrap().is_active);
 }
 
 async fn num_02_full_name_and_birth_date_can_be_required(t: Test) {
@@ -115,8 +105,8 @@ async fn num_02_full_name_and_birth_date_can_be_required(t: Test) {
         id: user.id,
         ..User::default()
     };
-    let failure = update(&strict, cleared, &["full_name"]).await.unwrap_err();
-    assert_eq!(failure.fields(), [required("user.full_name")]);
+    let refused = update(&strict, cleared, &["full_name"]).await.unwrap_err();
+    assert_eq!(refused.fields(), [required("user.full_name")]);
 
     assert!(
         lenient
@@ -154,7 +144,7 @@ async fn num_03_email_is_looked_up_through_its_index(t: Test) {
     let process = spawn_with_echo(&t, CONFIGURATION).await;
     fill(&t, 2000).await;
 
-    let user = lookup(&process, "filler-01234@example.com").await.unwrap();
+    let user = look_up(&process, "filler-01234@example.com").await.unwrap();
 
     assert_eq!(user.email, "filler-01234@example.com");
     let plan = plan_of_last_read(&t, &process, "'filler-01234@example.com', 1").await;
@@ -236,7 +226,7 @@ async fn num_05_a_birth_date_survives_every_time_zone(t: Test) {
             .unwrap();
 
         assert_eq!(user.birth_date, Some(date(2000, 2, 29)), "{zone}");
-        let earlier = lookup(&process, "0@example.com").await.unwrap();
+        let earlier = look_up(&process, "0@example.com").await.unwrap();
         assert_eq!(earlier.birth_date, Some(date(2000, 2, 29)), "{zone}");
         let stored = t.sql_values("SELECT birth_date AS value FROM users").await;
         assert!(
@@ -315,13 +305,8 @@ async fn num_08_a_deactivated_user_returns_with_everything_intact(t: Test) {
         ..other.clone()
     };
 
-    let request = DeactivateUserRequest {
-        user_id: user.id.clone(),
-        ..Default::default()
-    };
-    let response = server.users().deactivate_user(request).await.unwrap();
+    let inactive = deactivate(&server, &user.id).await;
 
-    let inactive = response.into_inner().user.unwrap();
     let expected = User {
         is_active: false,
         ..user.clone()
@@ -330,13 +315,8 @@ async fn num_08_a_deactivated_user_returns_with_everything_intact(t: Test) {
     assert_eq!(server.get(&user.id).await.unwrap(), inactive);
     assert_eq!(t.sql_value(credentials).await, credentials_before);
 
-    let request = ReactivateUserRequest {
-        user_id: user.id.clone(),
-        ..Default::default()
-    };
-    let response = server.users().reactivate_user(request).await.unwrap();
+    let active = reactivate(&server, &user.id).await;
 
-    let active = response.into_inner().user.unwrap();
     assert_eq!(ignoring_version(&active), user);
     assert_eq!(t.sql_value(credentials).await, credentials_before);
 }
@@ -364,10 +344,10 @@ async fn num_11_commands_show_what_they_do(t: Test) {
     let names = migration_names(t.backend);
     let (count, latest) = (names.len(), names.last().unwrap());
 
-    let status = migrate(&t, &["status"]).await;
+    let empty = migrate(&t, &["status"]).await;
     assert!(
-        status.starts_with(&format!("version: none\napplied: 0\npending: {count}\n")),
-        "{status}"
+        empty.starts_with(&format!("version: none\napplied: 0\npending: {count}\n")),
+        "{empty}"
     );
 
     let up = migrate(&t, &["up"]).await;
@@ -408,24 +388,20 @@ async fn num_12_users_are_managed_through_the_api(t: Test) {
 
     let created = server.create(ada()).await.unwrap();
     assert_eq!(server.get(&created.id).await.unwrap(), created);
-    assert_eq!(lookup(&server, "ada@EXAMPLE.com").await.unwrap(), created);
+    assert_eq!(look_up(&server, "ada@EXAMPLE.com").await.unwrap(), created);
 
     let moved = User {
         email: "ada@example.org".to_owned(),
         ..created.clone()
     };
     let updated = update(&server, moved, &["email"]).await.unwrap();
-    assert_eq!(lookup(&server, "ada@example.org").await.unwrap(), updated);
+    assert_eq!(look_up(&server, "ada@example.org").await.unwrap(), updated);
     assert_eq!(
-        lookup(&server, "ada@example.com").await.unwrap_err().code(),
+        look_up(&server, "ada@example.com").await.unwrap_err().code(),
         Code::NotFound
     );
 
-    let request = DeleteUserRequest {
-        user_id: created.id.clone(),
-        ..Default::default()
-    };
-    server.users().delete_user(request).await.unwrap();
+    delete(&server, &created.id).await;
     assert_eq!(server.get(&created.id).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(
         t.sql_value("SELECT count(*) AS value FROM users")
@@ -436,25 +412,12 @@ async fn num_12_users_are_managed_through_the_api(t: Test) {
 }
 
 async fn num_12_users_are_managed_through_the_repository(t: Test) {
-    let settings = t.settings(CONFIGURATION).database;
-    let database = Database::new(&settings, DatabaseMetrics::default()).unwrap();
-    database.migrate_up(&SystemClock).await.unwrap();
-    let users = UserRepository::new(database);
-    let now = SystemClock.now();
+    let users = repository(&t, CONFIGURATION).await;
     let email = Email::parse("Ada@example.com").unwrap();
-    let profile = Profile {
-        email: Some(email.clone()),
-        ..Profile::default()
-    };
-    let id = UserId::generate(now);
+    assert_eq!(users.get_by_email(&email).await.unwrap(), None);
 
-    let new = NewUser {
-        id,
-        profile,
-        password_hash: None,
-        created_at: now,
-    };
-    let created = users.create(alone(new)).await.unwrap();
+    let created = users.create(new_named("ada@example.com")).await.unwrap();
+    let (id, now) = (created.id, SystemClock.now());
     assert_eq!(users.get_by_id(id).await.unwrap(), created);
     assert_eq!(users.get_by_email(&email).await.unwrap(), Some(created));
 
@@ -464,7 +427,7 @@ async fn num_12_users_are_managed_through_the_repository(t: Test) {
         ..ProfileUpdate::default()
     });
     let changed = users
-        .change(alone(UpdateUser {
+        .change(without_request_id(UpdateUser {
             id,
             change,
             etag: None,
@@ -475,10 +438,13 @@ async fn num_12_users_are_managed_through_the_repository(t: Test) {
     assert_eq!(users.get_by_id(id).await.unwrap(), changed);
     assert_eq!(changed.profile.full_name.unwrap().as_str(), "Ada Lovelace");
 
-    users.delete(alone(DeleteUser { id, etag: None })).await.unwrap();
+    users
+        .delete(without_request_id(DeleteUser { id, etag: None }))
+        .await
+        .unwrap();
     assert_eq!(users.get_by_email(&email).await.unwrap(), None);
     let error = users.get_by_id(id).await.unwrap_err();
-    assert!(matches!(error, DatabaseError::Refused(Refusal::UserNotFound(missing)) if missing == id));
+    assert_eq!(refusal(&error), Some(Refusal::UserNotFound(id)));
 }
 
 async fn num_13_ids_cannot_be_guessed(t: Test) {
@@ -510,30 +476,6 @@ async fn num_13_ids_cannot_be_guessed(t: Test) {
             "{id}"
         );
     }
-}
-
-async fn lookup(clients: &Clients, email: &str) -> Result<User, Failure> {
-    let identifier = Some(Identifier::Email(email.to_owned()));
-    let response = clients
-        .users()
-        .lookup_user(LookupUserRequest { identifier })
-        .await?;
-    Ok(response.into_inner().user.unwrap())
-}
-
-async fn update(clients: &Clients, user: User, paths: &[&str]) -> Result<User, Failure> {
-    let paths = paths.iter().map(|path| (*path).to_owned()).collect();
-    let request = UpdateUserRequest {
-        user: Some(user),
-        update_mask: Some(FieldMask { paths }),
-        ..UpdateUserRequest::default()
-    };
-    let response = clients.users().update_user(request).await?;
-    Ok(response.into_inner().user.unwrap())
-}
-
-fn alone<T>(value: T) -> WithRequest<T> {
-    WithRequest { value, request: None }
 }
 
 fn date(year: i32, month: i32, day: i32) -> Date {

@@ -2,15 +2,10 @@
 
 use identity::clock::{Clock, SystemClock};
 use identity::database::verify::Finding;
-use identity::database::{Database, DatabaseError};
-use identity::domain::{
-    Email, FullName, NewUser, Profile, ProfileUpdate, Refusal, UpdateUser, UserChange, UserId,
-    WithRequest,
-};
+use identity::domain::{Email, FullName, ProfileUpdate, Refusal, UpdateUser, UserChange, UserId};
 use identity::proto::identity::v1::AuthProvider;
-use identity::repositories::UserRepository;
-use identity::telemetry::DatabaseMetrics;
 
+use super::repository::{database, new_named, refusal, repository, without_request_id};
 use super::{index_names, migrate, migration_names, table_names};
 use crate::support::{Backend, Behaviour, Test, behaviours, new_user, postgres_only};
 
@@ -97,7 +92,7 @@ async fn rag_01_auth_provider_says_how_the_account_began(t: Test) {
 }
 
 async fn rag_06_the_repository_finds_creates_and_updates_users(t: Test) {
-    let users = repository(&t).await;
+    let users = repository(&t, CONFIGURATION).await;
     let email = Email::parse("Ada@example.com").unwrap();
     assert_eq!(users.get_by_email(&email).await.unwrap(), None);
 
@@ -119,11 +114,11 @@ async fn rag_06_the_repository_finds_creates_and_updates_users(t: Test) {
         etag: Some(created.etag()),
         now: SystemClock.now(),
     };
-    let updated = users.change(alone(update.clone())).await.unwrap();
+    let updated = users.change(without_request_id(update.clone())).await.unwrap();
     assert_eq!(users.get_by_id(created.id).await.unwrap(), updated);
     assert!(updated.updated_at > created.updated_at);
 
-    let stale = users.change(alone(update)).await.unwrap_err();
+    let stale = users.change(without_request_id(update)).await.unwrap_err();
     assert_eq!(refusal(&stale), Some(Refusal::EtagMismatch(created.id)));
     let unknown = UserId::generate(SystemClock.now());
     let error = users.get_by_id(unknown).await.unwrap_err();
@@ -131,7 +126,7 @@ async fn rag_06_the_repository_finds_creates_and_updates_users(t: Test) {
 }
 
 async fn rag_06_the_repository_keeps_emails_unique(t: Test) {
-    let users = repository(&t).await;
+    let users = repository(&t, CONFIGURATION).await;
     users.create(new_named("ada@example.com")).await.unwrap();
 
     let error = users.create(new_named("ADA@example.com")).await.unwrap_err();
@@ -163,7 +158,7 @@ async fn rag_10_the_migration_fits_an_empty_database(t: Test) {
     ] {
         assert!(indexes.contains(&index.to_owned()), "{index} in {indexes:?}");
     }
-    let findings = database(&t).verify_schema().await.unwrap();
+    let findings = database(&t, CONFIGURATION).verify_schema().await.unwrap();
     let strange: Vec<&Finding> = findings
         .iter()
         .filter(|finding| !matches!(finding, Finding::Found(_)))
@@ -203,40 +198,5 @@ async fn rag_10_the_checks_of_the_migration_hold(t: Test) {
     ] {
         let error = t.sql(&format!("UPDATE users SET {change}")).await.unwrap_err();
         assert!(error.contains(constraint), "{change}: {error}");
-    }
-}
-
-fn database(t: &Test) -> Database {
-    Database::new(&t.settings(CONFIGURATION).database, DatabaseMetrics::default()).unwrap()
-}
-
-/// Makes the repository over a database that has been migrated.
-async fn repository(t: &Test) -> UserRepository {
-    let database = database(t);
-    database.migrate_up(&SystemClock).await.unwrap();
-    UserRepository::new(database)
-}
-
-fn new_named(email: &str) -> WithRequest<NewUser> {
-    let now = SystemClock.now();
-    alone(NewUser {
-        id: UserId::generate(now),
-        profile: Profile {
-            email: Some(Email::parse(email).unwrap()),
-            ..Profile::default()
-        },
-        password_hash: None,
-        created_at: now,
-    })
-}
-
-fn alone<T>(value: T) -> WithRequest<T> {
-    WithRequest { value, request: None }
-}
-
-fn refusal(error: &DatabaseError) -> Option<Refusal> {
-    match error {
-        DatabaseError::Refused(refusal) => Some(*refusal),
-        _ => None,
     }
 }

@@ -1,9 +1,8 @@
 //! The task API: users that another application's rows can belong to.
 
-use identity::proto::identity::v1::LookupUserRequest;
-use identity::proto::identity::v1::lookup_user_request::Identifier;
 use tonic::Code;
 
+use super::calls::look_up;
 use super::plans::{plan_of_last_read, spawn_with_echo};
 use super::rows::{fill, insert_by_hand};
 use super::{migrate, migrate_down, table_names};
@@ -131,8 +130,8 @@ async fn tsk_07_verification_names_what_is_found_and_what_is_missing(t: Test) {
     ] {
         t.sql(damage).await.unwrap();
     }
-    let (code, report, complaint) = t.run(&[], &["migrate", "verify"]).await;
-    assert_eq!(code, 1, "{report}");
+    let (code, damaged, complaint) = t.run(&[], &["migrate", "verify"]).await;
+    assert_eq!(code, 1, "{damaged}");
     for missing in [
         "index users_created_at_idx",
         "column users.tokens_valid_after",
@@ -142,8 +141,8 @@ async fn tsk_07_verification_names_what_is_found_and_what_is_missing(t: Test) {
         "trigger users_touch",
     ] {
         assert!(
-            report.contains(&format!("MISSING     {missing}")),
-            "{missing} in {report}"
+            damaged.contains(&format!("MISSING     {missing}")),
+            "{missing} in {damaged}"
         );
     }
     assert!(complaint.contains("missing"), "{complaint}");
@@ -167,13 +166,13 @@ async fn tsk_08_the_email_index_is_case_insensitive(t: Test) {
         let error = insert_by_hand(&t, columns, &normalized).await.unwrap_err();
         assert!(error.contains("email_normalized"), "{error}");
         let as_typed = format!("'{email}', '{email}'");
-        let error = insert_by_hand(&t, columns, &as_typed).await.unwrap_err();
+        let other = insert_by_hand(&t, columns, &as_typed).await.unwrap_err();
         let expected = if email == "ada@example.com" {
             "email_normalized"
         } else {
             "users_email_check"
         };
-        assert!(error.contains(expected), "{error}");
+        assert!(other.contains(expected), "{other}");
     }
 }
 
@@ -181,17 +180,9 @@ async fn tsk_08_an_email_in_another_case_is_looked_up_through_the_index(t: Test)
     let process = spawn_with_echo(&t, CONFIGURATION).await;
     fill(&t, 2000).await;
 
-    let identifier = Some(Identifier::Email("FILLER-00042@Example.COM".to_owned()));
-    let response = process
-        .users()
-        .lookup_user(LookupUserRequest { identifier })
-        .await
-        .unwrap();
+    let user = look_up(&process, "FILLER-00042@Example.COM").await.unwrap();
 
-    assert_eq!(
-        response.into_inner().user.unwrap().email,
-        "filler-00042@example.com"
-    );
+    assert_eq!(user.email, "filler-00042@example.com");
     let plan = plan_of_last_read(&t, &process, "'filler-00042@example.com', 1").await;
     assert!(plan.contains("users_email"), "{plan}");
 }

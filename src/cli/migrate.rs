@@ -72,8 +72,10 @@ async fn up(database: &Database) -> Result<(), MigrationError> {
 
 async fn down(database: &Database, steps: usize, force: bool) -> Result<(), MigrationError> {
     let reverted = database.migrate_down(steps, force).await?;
-    if reverted.is_empty() {
+    if reverted.is_empty() && steps > 0 {
         output::say("nothing to revert: the database has no migration");
+    } else if reverted.is_empty() {
+        output::say("nothing to revert: no step was asked for");
     }
     for name in reverted {
         output::say(&format!("reverted {name}"));

@@ -1,7 +1,49 @@
-//! Migrations of the schema.
+//! The schema: how it comes, goes, is checked, and what it refuses.
 
-use crate::support::Behaviour;
+mod commands;
+mod drift;
+mod rows_by_hand;
+mod schema;
+mod start;
+mod verify;
+
+use crate::support::{Behaviour, Test};
 
 pub fn tests() -> Vec<Behaviour> {
-    Vec::new()
+    [
+        commands::tests(),
+        drift::tests(),
+        rows_by_hand::tests(),
+        schema::tests(),
+        start::tests(),
+        verify::tests(),
+    ]
+    .concat()
+}
+
+/// The names of the migrations, oldest first.
+const MIGRATIONS: [&str; 2] = [
+    "2026-11-21-000001_create_users",
+    "2026-11-21-000002_create_request_ids",
+];
+
+/// Runs `identity migrate …`, which must succeed, and returns what it printed.
+async fn migrate(t: &Test, arguments: &[&str]) -> String {
+    let (code, stdout, stderr) = t.run(&[], &[&["migrate"], arguments].concat()).await;
+    assert_eq!(code, 0, "migrate {arguments:?}: {stdout}{stderr}");
+    stdout
+}
+
+/// Runs `identity migrate …`, which must fail, and returns everything that it printed.
+async fn migrate_in_vain(t: &Test, arguments: &[&str]) -> String {
+    let (code, stdout, stderr) = t.run(&[], &[&["migrate"], arguments].concat()).await;
+    assert_eq!(code, 1, "migrate {arguments:?}: {stdout}{stderr}");
+    stdout + &stderr
+}
+
+/// Runs `identity serve`, which must refuse to, and returns what it said.
+async fn serve_in_vain(t: &Test, variables: &[(&str, &str)]) -> String {
+    let (code, _, stderr) = t.run(variables, &["serve"]).await;
+    assert_eq!(code, 1, "{stderr}");
+    stderr
 }

@@ -1,7 +1,11 @@
 //! Bad input and hostile callers.
 
+mod leakage;
+mod malformed;
+pub mod raw;
+
 use crate::support::Behaviour;
 
 pub fn tests() -> Vec<Behaviour> {
-    Vec::new()
+    [leakage::tests(), malformed::tests()].concat()
 }

@@ -4,7 +4,7 @@ use prost::Message;
 use ring::digest::{SHA256, digest};
 
 use super::Users;
-use crate::domain::{EmailPrefix, ListPosition, ListUsers, UserFilter, UserOrder};
+use crate::domain::{EmailPrefix, Invalid, ListPosition, ListUsers, UserFilter, UserOrder};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -78,6 +78,11 @@ fn page_size(asked: i32, violations: &mut Violations) -> Option<i64> {
 /// Parses the order in the syntax of AIP-132, over an allow-list. Ties are always in the order of ids, so
 /// saying so is allowed as well.
 fn order(text: &str, violations: &mut Violations) -> Option<UserOrder> {
+    /// Far more than any order that is allowed, with some spaces to spare.
+    const MAX_CHARACTERS: usize = 64;
+    if text.chars().count() > MAX_CHARACTERS {
+        return violations.take("order_by", Err(Invalid::too_long(MAX_CHARACTERS, "characters")));
+    }
     let terms: Vec<Vec<&str>> = text
         .split(',')
         .map(|term| term.split_ascii_whitespace().collect())

@@ -83,7 +83,10 @@ fn main() {
 async fn measure(database: &str, url: &str, directory: &Path) -> Vec<Value> {
     let server = Server::start(url, directory).await;
     let ids = create_users(&server.channel).await;
-    println!("\n{database}: {USERS} users, {ROUNDS} rounds of {} s each, alternating", ROUND.as_secs());
+    println!(
+        "\n{database}: {USERS} users, {ROUNDS} rounds of {} s each, alternating",
+        ROUND.as_secs()
+    );
     println!("in flight | call    | calls/s (min-max)        | p50 µs | p99 µs | GetUser ÷ no-op");
     let mut results = Vec::new();
     for in_flight in IN_FLIGHT {
@@ -104,7 +107,11 @@ async fn measure(database: &str, url: &str, directory: &Path) -> Vec<Value> {
                 rounds.iter().map(rate).fold(0.0, f64::max),
                 median(rounds, |round| round.p50_microseconds),
                 median(rounds, |round| round.p99_microseconds),
-                if name == "GetUser" { format!("{ratio:.2}") } else { String::new() },
+                if name == "GetUser" {
+                    format!("{ratio:.2}")
+                } else {
+                    String::new()
+                },
             );
             results.push(json!({
                 "database": database,
@@ -156,12 +163,18 @@ async fn keep_calling(
         match call {
             Call::Nothing => {
                 let service = identity::health::LIVENESS.to_owned();
-                health.check(HealthCheckRequest { service }).await.expect("an answer");
+                health
+                    .check(HealthCheckRequest { service })
+                    .await
+                    .expect("an answer");
             }
             Call::GetUser => {
                 next = (next * 31 + 17) % ids.len();
                 let user_id = ids[next].clone();
-                users.get_user(GetUserRequest { user_id }).await.expect("the user");
+                users
+                    .get_user(GetUserRequest { user_id })
+                    .await
+                    .expect("the user");
             }
         }
         microseconds.push(asked.elapsed().as_secs_f64() * 1e6);
@@ -188,7 +201,12 @@ async fn create_users(channel: &Channel) -> Vec<String> {
             user: Some(user),
             ..CreateUserRequest::default()
         };
-        let created = users.create_user(request).await.expect("a user").into_inner().user;
+        let created = users
+            .create_user(request)
+            .await
+            .expect("a user")
+            .into_inner()
+            .user;
         ids.push(created.expect("the user").id);
     }
     ids
@@ -214,7 +232,9 @@ impl Server {
             .stdin(Stdio::null())
             .spawn()
             .expect("the program");
-        let channel = Endpoint::from_shared(format!("http://{grpc}")).expect("an address").connect_lazy();
+        let channel = Endpoint::from_shared(format!("http://{grpc}"))
+            .expect("an address")
+            .connect_lazy();
         let mut health = HealthClient::new(channel.clone());
         support::eventually("the server serves", async || {
             let answer = health.check(HealthCheckRequest::default()).await;

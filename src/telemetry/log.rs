@@ -2,7 +2,9 @@
 
 use std::io::{IsTerminal, stderr};
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -24,7 +26,9 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
         LogFormat::Json => false,
         LogFormat::Auto => stderr().is_terminal(),
     };
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(holds_no_values));
     let result = if is_text {
         registry
             .with(tracing_subscriber::fmt::layer().with_writer(stderr))
@@ -38,6 +42,15 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
         log_panics();
     }
     LogGuard(())
+}
+
+/// Tells whether an event is logged if the settings ask for it.
+///
+/// Below the level of info, the driver of PostgreSQL logs the values of every statement, password hashes
+/// among them. No setting may bring those into the log; `IDENTITY_DATABASE_ECHO` logs the statements.
+fn holds_no_values(event: &Metadata<'_>) -> bool {
+    let is_of_driver = event.target().starts_with("tokio_postgres");
+    !is_of_driver || *event.level() <= Level::INFO
 }
 
 /// Logs where a panic happened. Its message is left out: it may quote a value.

@@ -28,7 +28,7 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
     };
     let registry = tracing_subscriber::registry()
         .with(filter)
-        .with(filter_fn(tells_no_values));
+        .with(filter_fn(holds_no_values));
     let result = if is_text {
         registry
             .with(tracing_subscriber::fmt::layer().with_writer(stderr))
@@ -44,11 +44,13 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
     LogGuard(())
 }
 
-/// Tells whether an event is free of the values of statements. Below `info` the driver of PostgreSQL prints
-/// the parameters of every statement, hashes of passwords included; no setting of the log brings that back.
-fn tells_no_values(event: &Metadata<'_>) -> bool {
-    const DRIVER: &str = "tokio_postgres";
-    *event.level() <= Level::INFO || !event.target().starts_with(DRIVER)
+/// Tells whether an event is logged if the settings ask for it.
+///
+/// Below the level of info, the driver of PostgreSQL logs the values of every statement, password hashes
+/// among them. No setting may bring those into the log; `IDENTITY_DATABASE_ECHO` logs the statements.
+fn holds_no_values(event: &Metadata<'_>) -> bool {
+    let is_of_driver = event.target().starts_with("tokio_postgres");
+    !is_of_driver || *event.level() <= Level::INFO
 }
 
 /// Logs where a panic happened. Its message is left out: it may quote a value.

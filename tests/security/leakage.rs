@@ -1,7 +1,459 @@
-//! Where secrets must not be.
+//! Where secrets must not be: the log at its most talkative, metrics, answers, and the database.
+//!
+//! The program runs as it does in production, in a process of its own, with everything logged that can be.
+//! Each secret is unique, so that one look at everything the program has written finds it, in whatever form.
 
-use crate::support::Behaviour;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use identity::proto::identity::v1::{
+    BatchGetUsersRequest, BlockUserRequest, DeactivateUserRequest, DeleteUserRequest, ListUsersRequest,
+    LookupUserRequest, UpdateUserRequest, User, UserFilter, lookup_user_request::Identifier,
+};
+use prost_types::FieldMask;
+
+use super::raw::RawCall;
+use crate::health::outage::Outage;
+use crate::support::{
+    Backend, Behaviour, Clients, Failure, PostgresCluster, Process, Test, behaviours, new_user,
+    postgres_only,
+};
 
 pub fn tests() -> Vec<Behaviour> {
-    Vec::new()
+    [
+        behaviours![
+            s01_csl_09_no_secret_is_logged_measured_answered_or_stored,
+            s09_csl_10_the_echo_of_sql_has_no_values_and_is_off_by_default,
+        ],
+        postgres_only![
+            s01_the_password_of_the_database_is_never_logged,
+            d13_a_wrong_password_of_the_database_stops_the_start_and_is_not_quoted,
+        ],
+    ]
+    .concat()
+}
+
+/// A password that is accepted, and parts of ones that are not.
+const PASSWORD: &str = "Canary-Xq7!-password-Zw9";
+const TOO_LONG: &str = "Canary-Xq7!-too-long-Zw9-Canary-Xq7!-too-long-Zw9-Canary-Xq7!-too-long-Zw9";
+const TOO_SHORT: &str = "Cnry-Xq7!";
+const WITH_NUL: &str = "Canary-Xq7!-with-\0-nul";
+
+/// An email; it may be logged nowhere, and is a label of no metric.
+const EMAIL: &str = "canary.zk4q@example.com";
+
+/// Everything that can be logged, for everyone.
+const TALKATIVE: [(&str, &str); 2] = [("IDENTITY_LOG", "trace"), ("IDENTITY_DATABASE_ECHO", "on")];
+
+async fn s01_csl_09_no_secret_is_logged_measured_answered_or_stored(t: Test) {
+    let outage = Outage::of(&t).await;
+    let own = [("DATABASE_URL", outage.database_url())];
+    let mut process = t.spawn(&[own.as_slice(), &TALKATIVE].concat(), &["serve"]);
+    process.wait_until_serving().await;
+
+    let mut failures = use_every_flow(&process).await;
+    let hashes =
+        t.sql_values("SELECT password_hash AS value FROM users WHERE password_hash IS NOT NULL");
+    let hashes: Vec<String> = hashes.await.into_iter().flatten().collect();
+    outage.begin();
+    process.wait_until_not_serving().await;
+    // Some of it still succeeds on SQLite, where open connections keep the file.
+    failures.extend(
+        create_with_password(&process, "later@example.com", PASSWORD)
+            .await
+            .err(),
+    );
+    failures.extend(process.get("0190a6e1-7d5c-7abc-8def-0123456789ab").await.err());
+    outage.end();
+    process.wait_until_serving().await;
+    failures.extend(create_with_password(&process, EMAIL, PASSWORD).await.err());
+    let (_, metrics) = process.http_get("/metrics").await;
+    assert!(metrics.contains("identity_panics_total 0"));
+    process.terminate();
+    process.wait().await;
+
+    let key = master_key(&t);
+    assert!(!hashes.is_empty());
+    let secrets: Vec<&str> = [PASSWORD, TOO_LONG, TOO_SHORT, WITH_NUL, key.as_str()]
+        .into_iter()
+        .chain(hashes.iter().map(String::as_str))
+        .collect();
+    assert_logged_everything(&process);
+    assert_free_of("the log", &process.output(), &secrets);
+    assert_free_of("the log", &process.output(), &[EMAIL, "Canary Lovelace"]);
+    assert_free_of("the metrics", &metrics, &secrets);
+    assert_free_of("the metrics", &metrics, &[EMAIL, "Canary Lovelace"]);
+    assert!(failures.len() >= 12, "{failures:?}");
+    for failure in &failures {
+        assert_free_of("an answer", &text_of(failure), &secrets);
+        assert_names_nothing_internal(failure);
+    }
+    for (place, text) in stored(&t).await {
+        // The hash is where it belongs; the rest is nowhere.
+        let never_stored = [PASSWORD, TOO_LONG, TOO_SHORT, WITH_NUL, key.as_str()];
+        assert_free_of(&place, &text, &never_stored);
+    }
+}
+
+async fn s09_csl_10_the_echo_of_sql_has_no_values_and_is_off_by_default(t: Test) {
+    let mut quiet = t.spawn(&[], &["serve"]);
+    quiet.wait_until_serving().await;
+    use_every_flow(&quiet).await;
+    assert!(
+        !quiet.output().to_lowercase().contains("insert into"),
+        "{}",
+        quiet.output()
+    );
+    quiet.terminate();
+    quiet.wait().await;
+    t.sql("DELETE FROM request_ids; DELETE FROM users").await.unwrap();
+
+    let mut echoing = t.spawn(&[("IDENTITY_DATABASE_ECHO", "on")], &["serve"]);
+    echoing.wait_until_serving().await;
+    use_every_flow(&echoing).await;
+    let output = echoing.output();
+    let statements: Vec<&str> = output
+        .lines()
+        .filter(|line| line.contains("identity::sql"))
+        .collect();
+    for verb in ["INSERT INTO", "SELECT", "UPDATE", "DELETE FROM"] {
+        assert!(
+            statements.iter().any(|line| line.contains(verb)),
+            "{verb}: {statements:#?}"
+        );
+    }
+    // What was written and looked for, as callers sent it.
+    let values = [
+        EMAIL,
+        "Canary Lovelace",
+        "canary reason",
+        "canary.prefix",
+        "1815-12-10",
+        "$2b$",
+    ];
+    assert_free_of("the echo", &output, &values);
+}
+
+async fn s01_the_password_of_the_database_is_never_logged(t: Test) {
+    let password = "Canary-db:@/?%-Zw9";
+    let cluster = PostgresCluster::start_with_password(password).await;
+    let url = cluster.url("postgres");
+    let own = [("DATABASE_URL", url.as_str())];
+    let mut process = t.spawn(&[own.as_slice(), &TALKATIVE].concat(), &["serve"]);
+    process.wait_until_serving().await;
+
+    let failures = use_every_flow(&process).await;
+    cluster.stop().await;
+    process.wait_until_not_serving().await;
+    let failure = process
+        .get("0190a6e1-7d5c-7abc-8def-0123456789ab")
+        .await
+        .unwrap_err();
+    cluster.start_again().await;
+    process.wait_until_serving().await;
+    let (_, metrics) = process.http_get("/metrics").await;
+
+    assert_logged_everything(&process);
+    let (_, printed, _) = t.run(&own, &["config"]).await;
+    assert!(
+        printed.contains("DATABASE_URL=postgres://postgres:***@127.0.0.1"),
+        "{printed}"
+    );
+    let secrets = [password, PASSWORD];
+    assert_free_of("the log", &process.output(), &secrets);
+    assert_free_of("the metrics", &metrics, &secrets);
+    assert_free_of("the settings", &printed, &secrets);
+    for failure in failures.iter().chain([&failure]) {
+        assert_free_of("an answer", &text_of(failure), &secrets);
+        assert_names_nothing_internal(failure);
+    }
+}
+
+async fn d13_a_wrong_password_of_the_database_stops_the_start_and_is_not_quoted(t: Test) {
+    let cluster = PostgresCluster::start_with_password("right").await;
+    let wrong = "Canary-db-Xq7";
+    let url = cluster.url("postgres").replace("right", wrong);
+    let own = [
+        ("DATABASE_URL", url.as_str()),
+        ("IDENTITY_DATABASE_CONNECT_TIMEOUT", "1s"),
+    ];
+
+    let (code, stdout, stderr) = t.run(&[own.as_slice(), &TALKATIVE].concat(), &["serve"]).await;
+
+    assert_eq!(code, 1, "{stderr}");
+    let last = stderr.lines().last().unwrap();
+    assert!(last.starts_with("error: DATABASE_URL: "), "{last}");
+    assert_free_of("the output", &(stdout + &stderr), &[wrong]);
+}
+
+/// Calls everything there is, well and badly. Returns the failures.
+async fn use_every_flow(clients: &Clients) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    let user = new_user()
+        .email(EMAIL)
+        .username(r"\canary\ada")
+        .full_name("Canary Lovelace")
+        .birth_date(1815, 12, 10)
+        .password(PASSWORD)
+        .request_id("0190a6e1-7d5c-4abc-8def-0123456789ab");
+    let ada = clients.create(user.clone()).await.unwrap();
+    // The same again, and another request with the same id.
+    clients.create(user.clone()).await.unwrap();
+    failures.extend(
+        clients
+            .create(user.password(&PASSWORD.replace('C', "K")))
+            .await
+            .err(),
+    );
+    // Passwords that are refused, taken names, and a password in the wrong place.
+    for password in [TOO_LONG, TOO_SHORT, WITH_NUL] {
+        failures.extend(
+            create_with_password(clients, "grace@example.com", password)
+                .await
+                .err(),
+        );
+    }
+    failures.extend(create_with_password(clients, EMAIL, PASSWORD).await.err());
+    let misplaced = [
+        new_user().email(PASSWORD),
+        new_user().username(PASSWORD),
+        new_user().email("grace@example.com").user_id(PASSWORD),
+        new_user().email("grace@example.com").request_id(PASSWORD),
+    ];
+    for user in misplaced {
+        failures.extend(clients.create(user).await.err());
+    }
+    failures.extend(clients.get(PASSWORD).await.err());
+    failures.extend(
+        use_the_other_methods(clients, &ada)
+            .await
+            .into_iter()
+            .map(Failure::from),
+    );
+    // A password next to bytes that are no text: the request as a whole cannot be read.
+    let password = PASSWORD.as_bytes();
+    let length = u8::try_from(password.len()).unwrap();
+    let message = [&[3 << 3 | 2, length] as &[u8], password, &[4 << 3 | 2, 1, 0xff]].concat();
+    let path = "/identity.v1.UserService/CreateUser";
+    failures.extend(RawCall::new(path, &message).send(clients).await.err());
+    let call = RawCall::new(&format!("{path}?{PASSWORD}"), &message);
+    failures.extend(call.send(clients).await.err());
+    failures
+}
+
+/// Reads, changes and deletes Ada. Returns the failures.
+async fn use_the_other_methods(clients: &Clients, ada: &User) -> Vec<tonic::Status> {
+    let mut users = clients.users();
+    let mut failures = Vec::new();
+    for email in [EMAIL, PASSWORD, "canary-nobody@example.com"] {
+        let identifier = Some(Identifier::Email(email.to_owned()));
+        failures.extend(users.lookup_user(LookupUserRequest { identifier }).await.err());
+    }
+    let identifier = Some(Identifier::Username(PASSWORD.to_owned()));
+    failures.extend(users.lookup_user(LookupUserRequest { identifier }).await.err());
+    for token in ["", PASSWORD] {
+        let list = ListUsersRequest {
+            page_token: token.to_owned(),
+            filter: Some(UserFilter {
+                email_prefix: "canary.prefix".to_owned(),
+                ..UserFilter::default()
+            }),
+            ..ListUsersRequest::default()
+        };
+        failures.extend(users.list_users(list).await.err());
+    }
+    let user_ids = vec![ada.id.clone(), PASSWORD.to_owned()];
+    failures.extend(
+        users
+            .batch_get_users(BatchGetUsersRequest { user_ids })
+            .await
+            .err(),
+    );
+    let update = |etag: &str, path: &str| UpdateUserRequest {
+        user: Some(User {
+            id: ada.id.clone(),
+            full_name: "Canary Lovelace, Countess".to_owned(),
+            etag: etag.to_owned(),
+            ..User::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec![path.to_owned()],
+        }),
+        ..UpdateUserRequest::default()
+    };
+    for (etag, path) in [("", "full_name"), (PASSWORD, "full_name"), ("", PASSWORD)] {
+        failures.extend(users.update_user(update(etag, path)).await.err());
+    }
+    let block = BlockUserRequest {
+        user_id: ada.id.clone(),
+        reason: "canary reason".to_owned(),
+        ..BlockUserRequest::default()
+    };
+    failures.extend(users.block_user(block).await.err());
+    let user_id = ada.id.clone();
+    let deactivate = DeactivateUserRequest {
+        user_id,
+        ..DeactivateUserRequest::default()
+    };
+    failures.extend(users.deactivate_user(deactivate).await.err());
+    let grace = create_with_password(clients, "grace@example.com", PASSWORD)
+        .await
+        .unwrap();
+    let delete = DeleteUserRequest {
+        user_id: grace.id,
+        ..DeleteUserRequest::default()
+    };
+    failures.extend(users.delete_user(delete).await.err());
+    failures
+}
+
+async fn create_with_password(clients: &Clients, email: &str, password: &str) -> Result<User, Failure> {
+    clients.create(new_user().email(email).password(password)).await
+}
+
+/// A secret could be missing from a log only because there was none.
+fn assert_logged_everything(process: &Process) {
+    let output = process.output();
+    for sign in ["\"TRACE\"", "identity::sql", "call answered"] {
+        assert!(output.contains(sign), "the log has no {sign}");
+    }
+}
+
+/// The text holds none of the secrets, neither as they are nor in a form that can be turned back.
+fn assert_free_of(place: &str, text: &str, secrets: &[&str]) {
+    for secret in secrets {
+        for (form, encoded) in forms(secret) {
+            let Some(index) = text.find(&encoded) else {
+                continue;
+            };
+            let line = text[..index].rfind('\n').map_or(0, |index| index + 1);
+            let excerpt: String = text[line..].chars().take(400).collect();
+            panic!("{secret:?} is in {place} as {form}: {excerpt}");
+        }
+    }
+}
+
+/// The forms in which a text may turn up.
+fn forms(secret: &str) -> Vec<(&'static str, String)> {
+    let bytes = secret.as_bytes();
+    let decimal: Vec<String> = bytes.iter().map(u8::to_string).collect();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let spaced_hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut forms = vec![
+        ("itself", secret.to_owned()),
+        ("an escaped text", secret.escape_default().to_string()),
+        (
+            "JSON",
+            serde_json::to_string(secret)
+                .unwrap()
+                .trim_matches('"')
+                .to_owned(),
+        ),
+        (
+            "a part of a URL",
+            url::form_urlencoded::byte_serialize(bytes).collect(),
+        ),
+        ("decimal bytes", decimal.join(", ")),
+        ("upper-case hexadecimal", hex.to_uppercase()),
+        ("hexadecimal", hex),
+        ("hexadecimal with spaces", spaced_hex.join(" ")),
+    ];
+    /// The base64 of less is found by chance.
+    const SHORTEST: usize = 6;
+    // What base64 makes of a text depends on where in the bytes around it the text begins.
+    for skipped in 0..3 {
+        let aligned = &bytes[skipped..skipped + (bytes.len() - skipped) / 3 * 3];
+        if aligned.len() < SHORTEST {
+            continue;
+        }
+        forms.push(("base64", STANDARD.encode(aligned)));
+        forms.push(("base64 for URLs", URL_SAFE.encode(aligned)));
+    }
+    forms
+}
+
+/// S04: an answer tells nothing about how the service is made.
+fn assert_names_nothing_internal(failure: &Failure) {
+    let text = text_of(failure).to_lowercase();
+    for word in [
+        "select ",
+        "insert ",
+        "sqlite",
+        "postgres",
+        "diesel",
+        "tokio",
+        "tonic",
+        "bb8",
+        "prost",
+        "src/",
+        ".rs",
+        "/tmp",
+        "panicked",
+        "backtrace",
+        "password_hash",
+        "users_",
+        "constraint",
+        "127.0.0.1",
+    ] {
+        assert!(!text.contains(word), "{word}: {text}");
+    }
+}
+
+/// Everything a caller sees of a failure.
+fn text_of(failure: &Failure) -> String {
+    let status = failure.status();
+    let details = String::from_utf8_lossy(status.details()).into_owned();
+    format!("{} {details} {:?}", status.message(), status.metadata())
+}
+
+fn master_key(t: &Test) -> String {
+    let environment = t.environment();
+    let (_, key) = environment
+        .iter()
+        .find(|(name, _)| name == "IDENTITY_MASTER_KEY")
+        .unwrap();
+    key.clone()
+}
+
+/// What is at rest, place by place: every file of an SQLite database, every row of a PostgreSQL one.
+async fn stored(t: &Test) -> Vec<(String, String)> {
+    match t.backend {
+        Backend::Sqlite => files(t.directory())
+            .into_iter()
+            .map(|path| {
+                let bytes = fs::read(&path).unwrap();
+                (
+                    path.display().to_string(),
+                    String::from_utf8_lossy(&bytes).into_owned(),
+                )
+            })
+            .collect(),
+        Backend::Postgres => {
+            let query = "SELECT table_name AS value FROM information_schema.tables WHERE table_schema = 'public'";
+            let mut found = Vec::new();
+            for table in t.sql_values(query).await.into_iter().flatten() {
+                let rows = t
+                    .sql_values(&format!("SELECT t::text AS value FROM {table} t"))
+                    .await;
+                let rows: Vec<String> = rows.into_iter().flatten().collect();
+                found.push((table, rows.join("\n")));
+            }
+            assert!(
+                found
+                    .iter()
+                    .any(|(table, rows)| table == "users" && !rows.is_empty())
+            );
+            found
+        }
+    }
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
+        .collect()
 }

@@ -171,13 +171,15 @@ async fn todo_04_the_pool_can_be_watched_while_running(t: Test) {
             ("IDENTITY_DATABASE_BUSY_TIMEOUT", "30s"),
         ])
         .await;
-    let idle = writer_pool(&server).await;
-    assert_eq!(
-        (idle.name.as_str(), idle.max_size, idle.waiting),
-        ("writer", 1, 0)
-    );
+    let idle = eventually("nobody uses the pool", async || {
+        let pool = writer_pool(&server).await;
+        ((pool.size, pool.idle, pool.waiting) == (1, 1, 0)).then_some(pool)
+    })
+    .await;
+    assert_eq!((idle.name.as_str(), idle.max_size), ("writer", 1));
 
-    // One call holds the connection and waits for the lock; two wait for the connection.
+    // One call holds the connection and waits for the lock; the others wait for the connection, perhaps
+    // with the upkeep that begins when a server starts.
     let lock = WriteLock::take(&t).await;
     let calls: Vec<_> = (0..3)
         .map(|number| {
@@ -187,7 +189,7 @@ async fn todo_04_the_pool_can_be_watched_while_running(t: Test) {
         .collect();
     eventually("two calls wait", async || {
         let pool = writer_pool(&server).await;
-        (pool.size, pool.idle, pool.waiting) == (1, 0, 2)
+        (pool.size, pool.idle) == (1, 0) && pool.waiting >= 2
     })
     .await;
 

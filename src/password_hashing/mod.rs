@@ -84,7 +84,9 @@ impl PasswordHasher {
         let hash = tokio::task::spawn_blocking(move || {
             // The turn lasts as long as the work, also when nobody waits for its result any more.
             let _turn = turn;
-            bcrypt::non_truncating_hash(password.reveal(), cost)
+            // A `Password` is never longer than the bytes that count. `non_truncating_hash` would refuse the
+            // longest ones, for which bcrypt has no room for its NUL.
+            bcrypt::hash(password.reveal(), cost)
         })
         .await
         .map_err(|error| HashingError::Failed(error.to_string()))?

@@ -3,13 +3,14 @@
 use unicode_normalization::char::is_combining_mark;
 
 use super::Invalid;
-use super::text::{folds_into_ascii, normalize};
+use super::text::{folds_into_ascii, is_invisible, normalize};
 
 /// An email address, as it was typed and in the form it is compared in.
 ///
 /// Accepted is a dot-atom (RFC 5322 §3.2.3) with the letters and digits of any script (RFC 6531), an `@`,
 /// and a domain name of two or more labels (RFC 1035, IDNA by UTS #46). Refused are quoted local parts,
-/// comments, address literals, a trailing dot and surrounding spaces: nothing is trimmed or guessed.
+/// comments, address literals, a trailing dot, surrounding spaces and invisible characters before the `@`:
+/// nothing is trimmed or guessed.
 /// Plus signs and dots in the local part are kept: they belong to the address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Email {
@@ -66,7 +67,11 @@ fn normalize_local(local: &str) -> Result<String, Invalid> {
         invalid.description.push_str(" before the \"@\"");
         return Err(invalid);
     }
-    let is_valid = !local.chars().any(folds_into_ascii)
+    // Some invisible characters are letters or marks to Unicode.
+    let is_valid = !local
+        .chars()
+        .chain(normalized.chars())
+        .any(|character| folds_into_ascii(character) || is_invisible(character))
         && normalized
             .split('.')
             .all(|atom| !atom.is_empty() && atom.chars().all(is_atom_text));
@@ -225,6 +230,9 @@ mod tests {
             "K\u{212A}ate@x.io",
             "\u{17F}am@x.io",
             "a\u{200B}b@x.io",
+            "a\u{34F}b@x.io",
+            "a\u{3164}b@x.io",
+            "a\u{FE0F}@x.io",
             "a@-x.io",
             "a@x_y.io",
             "a@\u{212A}.io",

@@ -1,7 +1,7 @@
 //! Conversions between the messages of the API and the domain: inwards every violation is collected,
 //! outwards nothing can fail.
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use prost_types::Timestamp;
 
 use super::violations::Violations;
@@ -72,14 +72,21 @@ pub(super) fn time_to_proto(time: DateTime<Utc>) -> Timestamp {
     }
 }
 
-/// Converts a time from a caller; `None` if it is not one.
+/// Converts a time from a caller, rounded up to the microsecond.
+///
+/// Stored times are whole microseconds: such a time is at or after a finer one, or before it, exactly when
+/// it is so for the next whole microsecond.
 pub(super) fn time_from_proto(time: &Timestamp) -> Result<DateTime<Utc>, Invalid> {
     /// What google.protobuf.Timestamp allows: the years 1 to 9999.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    const NANOS_PER_MICROSECOND: u32 = 1_000;
     u32::try_from(time.nanos)
         .ok()
         .filter(|nanos| *nanos < 1_000_000_000 && SECONDS.contains(&time.seconds))
-        .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
+        .and_then(|nanos| {
+            let microseconds = TimeDelta::microseconds(nanos.div_ceil(NANOS_PER_MICROSECOND).into());
+            DateTime::from_timestamp(time.seconds, 0)?.checked_add_signed(microseconds)
+        })
         .ok_or_else(|| Invalid::format("must be a time in the years 1 to 9999"))
 }
 

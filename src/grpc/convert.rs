@@ -151,6 +151,8 @@ pub(super) fn etag(field: &str, text: &str, violations: &mut Violations) -> Opti
     let parsed = optional(text, |text| {
         if text.chars().count() > Etag::MAX_CHARACTERS {
             Err(Invalid::too_long(Etag::MAX_CHARACTERS, "characters"))
+        } else if text.chars().any(char::is_control) {
+            Err(Invalid::format("must not contain control characters"))
         } else {
             Ok(Etag::from_caller(text.to_owned()))
         }

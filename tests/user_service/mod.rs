@@ -1,9 +1,45 @@
-//! `identity.v1.UserService`: one module for each method.
+//! `identity.v1.UserService`: one module for each method, and one for each matter that methods share.
 
+mod batch_get_users;
+mod block_user;
+mod calls;
+mod concurrency;
 mod create_user;
+mod deactivate_user;
+mod delete_user;
+mod etags;
+mod get_user;
+mod input;
+mod limits;
+mod list_users;
+mod login_names;
+mod lookup_user;
+mod page_tokens;
+mod passwords;
+mod request_ids;
+mod update_user;
 
 use crate::support::Behaviour;
 
 pub fn tests() -> Vec<Behaviour> {
-    [create_user::tests()].concat()
+    [
+        batch_get_users::tests(),
+        block_user::tests(),
+        concurrency::tests(),
+        create_user::tests(),
+        deactivate_user::tests(),
+        delete_user::tests(),
+        etags::tests(),
+        get_user::tests(),
+        input::tests(),
+        limits::tests(),
+        list_users::tests(),
+        login_names::tests(),
+        lookup_user::tests(),
+        page_tokens::tests(),
+        passwords::tests(),
+        request_ids::tests(),
+        update_user::tests(),
+    ]
+    .concat()
 }

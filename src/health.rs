@@ -108,9 +108,15 @@ impl Health {
         self.set(Serving::No);
     }
 
+    /// Tells whether the server is about to end.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
     fn set(&self, serving: Serving) {
         self.database.send_if_modified(|state| {
-            let is_up = serving == Serving::Yes && !self.is_draining.load(Ordering::Acquire);
+            let is_up = serving == Serving::Yes && !self.is_draining();
             let next = if is_up { Serving::Yes } else { Serving::No };
             let is_changed = *state != next;
             *state = next;

@@ -7,12 +7,12 @@ use super::variable::{Reader, Variable};
 const MIN_IDLE: Variable = Variable::new(
     "IDENTITY_DATABASE_POOL_MIN_IDLE",
     "5",
-    "The connections that are kept open when there is nothing to do",
+    "The connections that are kept idle, ready for calls (SQLite: those that read)",
 );
 const MAX_SIZE: Variable = Variable::new(
     "IDENTITY_DATABASE_POOL_MAX_SIZE",
     "15",
-    "The most connections: the steady ones and those opened under load",
+    "The most connections, idle and in use (SQLite: those that read; one writes)",
 );
 const MAX_LIFETIME: Variable = Variable::new(
     "IDENTITY_DATABASE_POOL_MAX_LIFETIME",

@@ -14,23 +14,20 @@ pub(super) async fn health(State(operations): State<Operations>) -> (StatusCode,
         .clock
         .now()
         .to_rfc3339_opts(SecondsFormat::Micros, true);
-    match operations.health.check("") {
-        Some(Serving::Yes) => (
-            StatusCode::OK,
-            Json(json!({
-                "status": "healthy",
-                "database": "connected",
-                "timestamp": timestamp,
-            })),
-        ),
-        _ => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(json!({
-                "status": "unhealthy",
-                "database": "disconnected",
-                "error": "the database does not answer",
-                "timestamp": timestamp,
-            })),
-        ),
+    if operations.health.check("") == Some(Serving::Yes) {
+        let healthy = json!({ "status": "healthy", "database": "connected", "timestamp": timestamp });
+        return (StatusCode::OK, Json(healthy));
     }
+    let (database, error) = if operations.health.is_draining() {
+        ("connected", "the server is ending")
+    } else {
+        ("disconnected", "the database does not answer")
+    };
+    let unhealthy = json!({
+        "status": "unhealthy",
+        "database": database,
+        "error": error,
+        "timestamp": timestamp,
+    });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(unhealthy))
 }

@@ -75,5 +75,5 @@ fn comment(value: &EnumValueDescriptor) -> String {
         .location
         .into_iter()
         .find(|location| location.path == value.path());
-    found.expect(value.name()).leading_comments().to_owned()
+    found.unwrap().leading_comments().to_owned()
 }

@@ -27,8 +27,11 @@ const NOT_SECRET: [&str; 2] = [
     "identity.v1.ListUsersResponse.next_page_token",
 ];
 
+/// Decodes a message and prints it.
+type DebugOf = fn(&[u8]) -> String;
+
 /// A message with secrets, and its `Debug`. One line for each such message: a new one fails the test.
-const DEBUGS: [(&str, fn(&[u8]) -> String); 1] = [("identity.v1.CreateUserRequest", |bytes| {
+const DEBUGS: [(&str, DebugOf); 1] = [("identity.v1.CreateUserRequest", |bytes| {
     format!("{:?} {0:#?}", CreateUserRequest::decode(bytes).unwrap())
 })];
 

@@ -94,7 +94,7 @@ async fn fields_whose_rules_spare_the_empty_value_may_be_empty(t: Test) {
             if field.name() == "user.email" {
                 let username = Value::String(r"\corp\ada".to_owned());
                 let siblings = fields(&method);
-                let sibling = siblings.iter().find(|field| field.name() == "user.username");
+                let sibling = siblings.iter().find(|sibling| sibling.name() == "user.username");
                 set(&mut request, sibling.unwrap(), Some(username));
             }
             let answer = call(&server, &method, &request).await;

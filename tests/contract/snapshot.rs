@@ -5,8 +5,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use prost_reflect::{
-    Cardinality, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor,
-    ServiceDescriptor,
+    Cardinality, DynamicMessage, EnumDescriptor, FieldDescriptor, MessageDescriptor, ServiceDescriptor,
 };
 
 use super::{files, pool, with_nested};
@@ -118,14 +117,18 @@ fn render_field(text: &mut String, field: &FieldDescriptor) {
         (_, Some(oneof)) => format!("oneof({}) ", oneof.name()),
         _ => String::new(),
     };
-    let kind = match field.kind() {
-        Kind::Message(message) => message.full_name().to_owned(),
-        Kind::Enum(declared) => declared.full_name().to_owned(),
-        scalar => format!("{scalar:?}").to_lowercase(),
+    let kind = field.kind();
+    let declared = kind
+        .as_message()
+        .map(MessageDescriptor::full_name)
+        .or(kind.as_enum().map(EnumDescriptor::full_name));
+    let kind_name = match declared {
+        Some(name) => name.to_owned(),
+        None => format!("{kind:?}").to_lowercase(),
     };
     let _ = writeln!(
         text,
-        "  {} = {}: {label}{kind}{}",
+        "  {} = {}: {label}{kind_name}{}",
         field.name(),
         field.number(),
         options(&field.options()),

@@ -41,15 +41,15 @@ pub fn breaches(pool: &DescriptorPool, field: &FieldDescriptor) -> Vec<Breach> {
     rules
         .fields()
         .filter(|(rule, _)| rule.name() != "ignore")
-        .flat_map(|(rule, value)| match value {
-            Value::Message(of_type) => of_type
+        .flat_map(|(rule, value)| match value.as_message() {
+            Some(of_type) => of_type
                 .fields()
                 .flat_map(|(inner, limit)| {
                     let name = format!("{}.{}", rule.name(), inner.name());
                     breaches_of(field, &name, limit)
                 })
                 .collect(),
-            _ => breaches_of(field, rule.name(), value),
+            None => breaches_of(field, rule.name(), value),
         })
         .collect()
 }
@@ -133,10 +133,10 @@ fn breaches_of(field: &FieldDescriptor, rule: &str, limit: &Value) -> Vec<Breach
     match (rule, number) {
         ("required", _) => vec![breach(None)],
         ("string.uuid", _) => texts(&NOT_UUIDS),
-        ("string.min_len", Some(limit)) => texts(&["a".repeat(limit - 1).as_str(), "a"]),
-        ("string.max_len" | "string.max_bytes", Some(limit)) => texts(&[
-            too_long(field.name(), limit + 1).as_str(),
-            too_long(field.name(), 2 * limit).as_str(),
+        ("string.min_len", Some(least)) => texts(&["a".repeat(least - 1).as_str(), "a"]),
+        ("string.max_len" | "string.max_bytes", Some(most)) => texts(&[
+            too_long(field.name(), most + 1).as_str(),
+            too_long(field.name(), 2 * most).as_str(),
         ]),
         ("string.pattern", _) => {
             let pattern = limit.as_str().unwrap();
@@ -151,8 +151,8 @@ fn breaches_of(field: &FieldDescriptor, rule: &str, limit: &Value) -> Vec<Breach
                 breach(Some(Value::I32(i32::MIN))),
             ]
         }
-        ("repeated.min_items", Some(limit)) => vec![breach(Some(ids(limit - 1)))],
-        ("repeated.max_items", Some(limit)) => vec![breach(Some(ids(limit + 1)))],
+        ("repeated.min_items", Some(least)) => vec![breach(Some(ids(least - 1)))],
+        ("repeated.max_items", Some(most)) => vec![breach(Some(ids(most + 1)))],
         ("repeated.items", _) => breaches_of_items(field, limit.as_message().unwrap()),
         _ => panic!("how is {rule} of {} violated?", field.full_name()),
     }

@@ -20,8 +20,8 @@ async fn h08_csl_06_health_up_and_down_has_the_documented_fields_and_no_others(t
     let outage = Outage::of(&t).await;
     let server = outage.start_server(&t, &[]).await;
 
-    let (status, mut up) = health(&server).await;
-    assert_eq!(status, 200);
+    let (status_up, mut up) = health(&server).await;
+    assert_eq!(status_up, 200);
     assert_recent(&up.remove("timestamp").unwrap());
     assert_eq!(
         Value::Object(up),
@@ -30,8 +30,8 @@ async fn h08_csl_06_health_up_and_down_has_the_documented_fields_and_no_others(t
 
     outage.begin();
     server.wait_until_not_serving().await;
-    let (status, mut down) = health(&server).await;
-    assert_eq!(status, 503);
+    let (status_down, mut down) = health(&server).await;
+    assert_eq!(status_down, 503);
     assert_recent(&down.remove("timestamp").unwrap());
     // The text is ours: the driver's would tell where the database is.
     assert_eq!(

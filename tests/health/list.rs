@@ -37,6 +37,6 @@ async fn list(clients: &Clients) -> BTreeMap<String, ServingStatus> {
     let statuses = response.into_inner().statuses;
     statuses
         .into_iter()
-        .map(|(name, response)| (name, response.status()))
+        .map(|(name, health)| (name, health.status()))
         .collect()
 }

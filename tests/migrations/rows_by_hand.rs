@@ -253,10 +253,10 @@ async fn m09_duplicates_are_refused(t: Test) {
         ("email", "'ADA@EXAMPLE.COM'"),
         ("email_normalized", "'ada@example.com'"),
     ];
-    let error = insert(&t, &upper).await.unwrap_err();
-    assert!(error.contains(email_constraint), "{error}");
-    let error = insert(&t, &username(r"'\D\U'")).await.unwrap_err();
-    assert!(error.contains(username_constraint), "{error}");
+    let same_email = insert(&t, &upper).await.unwrap_err();
+    assert!(same_email.contains(email_constraint), "{same_email}");
+    let same_username = insert(&t, &username(r"'\D\U'")).await.unwrap_err();
+    assert!(same_username.contains(username_constraint), "{same_username}");
     assert_eq!(count(&t).await, "2");
 }
 
@@ -286,7 +286,9 @@ async fn m09_rows_at_the_limits_are_accepted(t: Test) {
         ],
     ];
     for row in rows {
-        insert(&t, row).await.expect(&format!("{row:?}"));
+        insert(&t, row)
+            .await
+            .unwrap_or_else(|error| panic!("{row:?}: {error}"));
     }
 }
 

@@ -147,7 +147,7 @@ async fn s01_the_password_of_the_database_is_never_logged(t: Test) {
     let failures = use_every_flow(&process).await;
     cluster.stop().await;
     process.wait_until_not_serving().await;
-    let failure = process
+    let in_outage = process
         .get("0190a6e1-7d5c-7abc-8def-0123456789ab")
         .await
         .unwrap_err();
@@ -165,7 +165,7 @@ async fn s01_the_password_of_the_database_is_never_logged(t: Test) {
     assert_free_of("the log", &process.output(), &secrets);
     assert_free_of("the metrics", &metrics, &secrets);
     assert_free_of("the settings", &printed, &secrets);
-    for failure in failures.iter().chain([&failure]) {
+    for failure in failures.iter().chain([&in_outage]) {
         assert_free_of("an answer", &text_of(failure), &secrets);
         assert_names_nothing_internal(failure);
     }
@@ -222,8 +222,8 @@ async fn use_every_flow(clients: &Clients) -> Vec<Failure> {
         new_user().email("grace@example.com").user_id(PASSWORD),
         new_user().email("grace@example.com").request_id(PASSWORD),
     ];
-    for user in misplaced {
-        failures.extend(clients.create(user).await.err());
+    for wrong in misplaced {
+        failures.extend(clients.create(wrong).await.err());
     }
     failures.extend(clients.get(PASSWORD).await.err());
     failures.extend(
@@ -235,7 +235,9 @@ async fn use_every_flow(clients: &Clients) -> Vec<Failure> {
     // A password next to bytes that are no text: the request as a whole cannot be read.
     let password = PASSWORD.as_bytes();
     let length = u8::try_from(password.len()).unwrap();
-    let message = [&[3 << 3 | 2, length] as &[u8], password, &[4 << 3 | 2, 1, 0xff]].concat();
+    let mut message = vec![3 << 3 | 2, length];
+    message.extend(password);
+    message.extend([4 << 3 | 2, 1, 0xff]);
     let path = "/identity.v1.UserService/CreateUser";
     failures.extend(RawCall::new(path, &message).send(clients).await.err());
     let call = RawCall::new(&format!("{path}?{PASSWORD}"), &message);

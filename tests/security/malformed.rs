@@ -83,9 +83,12 @@ async fn v11_bytes_that_are_not_a_message_are_refused(t: Test) {
         ("a text as a varint", vec![1 << 3, 1]),
         (
             "a message as 64 bits",
-            [&[1 << 3 | 1_u8] as &[u8], &[0; 8]].concat(),
+            [[1 << 3 | 1_u8].as_slice(), &[0; 8]].concat(),
         ),
-        ("a text as 32 bits", [&[3 << 3 | 5_u8] as &[u8], &[0; 4]].concat()),
+        (
+            "a text as 32 bits",
+            [[3 << 3 | 5_u8].as_slice(), &[0; 4]].concat(),
+        ),
         ("a text as a group", vec![3 << 3 | 3, 3 << 3 | 4]),
         ("wire type 6", vec![1 << 3 | 6, 0]),
         ("wire type 7", vec![1 << 3 | 7, 0]),
@@ -99,12 +102,12 @@ async fn v11_bytes_that_are_not_a_message_are_refused(t: Test) {
         ("a tag that does not end", vec![0x80; 11]),
         (
             "a length that does not end",
-            [&[3 << 3 | 2_u8] as &[u8], &[0xff; 11]].concat(),
+            [[3 << 3 | 2_u8].as_slice(), &[0xff; 11]].concat(),
         ),
         ("a length beyond the message", vec![3 << 3 | 2, 100, b'a']),
         (
             "a length of 2^63",
-            [&[3 << 3 | 2_u8] as &[u8], &[0xff; 9], &[1]].concat(),
+            [[3 << 3 | 2_u8].as_slice(), &[0xff; 9], &[1]].concat(),
         ),
         ("an error page", b"HTTP/1.1 400 Bad Request\r\n".to_vec()),
     ];
@@ -132,7 +135,7 @@ async fn v20_unknown_fields_and_groups_are_ignored(t: Test) {
     };
     let unknown: [(&str, Vec<u8>); 5] = [
         ("a varint", vec![15 << 3, 0xff, 0x01]),
-        ("64 bits", [&[15 << 3 | 1_u8] as &[u8], &[7; 8]].concat()),
+        ("64 bits", [[15 << 3 | 1_u8].as_slice(), &[7; 8]].concat()),
         ("bytes that are not UTF-8", field(15, b"\xff\xfe")),
         ("an empty group", group(1)),
         ("groups inside each other", group(50)),
@@ -165,8 +168,8 @@ async fn v20_groups_nested_too_deep_are_refused(t: Test) {
 async fn v20_the_last_of_duplicated_singular_fields_counts(t: Test) {
     let server = t.start().await;
     // Texts replace each other; messages are merged.
-    let user = [field(2, b"first@example.com"), field(2, b"last@example.com")].concat();
-    let message = [field(1, &user), field(1, &field(5, b"Ada"))].concat();
+    let duplicated = [field(2, b"first@example.com"), field(2, b"last@example.com")].concat();
+    let message = [field(1, &duplicated), field(1, &field(5, b"Ada"))].concat();
 
     let user = created(RawCall::new(CREATE, &message).send(&server).await, "duplicates");
 
@@ -179,7 +182,7 @@ async fn v20_the_last_of_duplicated_singular_fields_counts(t: Test) {
 async fn x03_a_message_that_is_announced_too_large_is_refused_before_it_is_sent(t: Test) {
     let server = t.start().await;
     for length in [262_145, 1 << 31, u32::MAX] {
-        let header = [&[0_u8] as &[u8], &length.to_be_bytes()].concat();
+        let header = [[0_u8].as_slice(), &length.to_be_bytes()].concat();
         let answer = RawCall::unfinished(CREATE, header).send(&server).await;
         assert_refused(
             answer,
@@ -204,7 +207,7 @@ async fn x03_the_limit_on_messages_is_exact(t: Test) {
             let head = [15_u8 << 3 | 2];
             let rest = varint(length - 1 - varint(length).len());
             let filler = length - head.len() - rest.len();
-            let message = [&head as &[u8], &rest, &vec![0; filler]].concat();
+            let message = [head.as_slice(), &rest, &vec![0; filler]].concat();
             assert_eq!(message.len(), length);
 
             let answer = RawCall::new(path, &message).send(&server).await;
@@ -228,7 +231,7 @@ fn varint(value: usize) -> Vec<u8> {
 
 async fn x04_compressed_messages_are_not_supported(t: Test) {
     let server = t.start().await;
-    let body = || [&[1_u8, 0, 0, 0, 4] as &[u8], b"\x1f\x8b\x08\x00"].concat();
+    let body = || [[1_u8, 0, 0, 0, 4].as_slice(), b"\x1f\x8b\x08\x00"].concat();
 
     let undeclared = RawCall::framed(CREATE, body()).send(&server).await;
     let identity = RawCall::framed(CREATE, body()).header("grpc-encoding", "identity");
@@ -264,11 +267,11 @@ async fn frames_that_are_not_a_request_are_refused(t: Test) {
         ("a message that was cut off", frame(&request)[..10].to_vec()),
         (
             "an unknown flag",
-            [&[2_u8, 0, 0, 0, 0] as &[u8], &request].concat(),
+            [[2_u8, 0, 0, 0, 0].as_slice(), &request].concat(),
         ),
         (
             "all bits of the flag",
-            [&[0xff_u8, 0, 0, 0, 0] as &[u8], &request].concat(),
+            [[0xff_u8, 0, 0, 0, 0].as_slice(), &request].concat(),
         ),
         ("a message without a header", b"{\"user\": {}}".to_vec()),
     ];

@@ -72,7 +72,7 @@ impl RawCall {
 /// Puts the header of gRPC in front of a message: not compressed, and its length.
 pub fn frame(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap();
-    [&[0], &length.to_be_bytes() as &[u8], message].concat()
+    [[0].as_slice(), &length.to_be_bytes(), message].concat()
 }
 
 async fn answer(response: Response<Body>) -> RawAnswer {

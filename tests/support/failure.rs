@@ -42,6 +42,11 @@ impl Failure {
         self.status.message()
     }
 
+    /// Returns the status as it came.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
     /// Returns the reason: the name of an `ErrorReason`. Every failure has one.
     pub fn reason(&self) -> String {
         self.info().reason

@@ -133,13 +133,16 @@ async fn todo_03_connecting_times_out(t: Test) {
     assert!(error.starts_with("DATABASE_URL: "), "{error}");
 }
 
+/// A connection that turns out to be dead while it is used would be made good, too, by doing the work once
+/// more; the log would tell.
 async fn todo_03_a_stale_connection_is_noticed_before_it_is_used(t: Test) {
-    let server = t
-        .start_with(&[
-            ("IDENTITY_DATABASE_POOL_MIN_IDLE", "3"),
-            ("IDENTITY_DATABASE_POOL_CHECK_AFTER_IDLE", "0s"),
-        ])
-        .await;
+    let variables = [
+        ("IDENTITY_DATABASE_POOL_MIN_IDLE", "3"),
+        ("IDENTITY_DATABASE_POOL_CHECK_AFTER_IDLE", "0s"),
+        ("IDENTITY_LOG", "identity=debug"),
+    ];
+    let mut process = t.spawn(&variables, &["serve"]);
+    process.wait_until_serving().await;
     for round in 0..5 {
         // The database has ended the connections, and waited until they are gone, before it answers.
         t.sql(
@@ -149,8 +152,12 @@ async fn todo_03_a_stale_connection_is_noticed_before_it_is_used(t: Test) {
         .await
         .unwrap();
 
-        let user = server.create_user(&format!("{round}@example.com")).await;
-        assert_eq!(server.get(&user.id).await.unwrap(), user);
+        let user = process.create_user(&format!("{round}@example.com")).await;
+        assert_eq!(process.get(&user.id).await.unwrap(), user);
+    }
+    let log = process.stderr();
+    for repetition in ["reading once more", "trying a transaction again"] {
+        assert!(!log.contains(repetition), "{log}");
     }
 }
 
@@ -164,13 +171,15 @@ async fn todo_04_the_pool_can_be_watched_while_running(t: Test) {
             ("IDENTITY_DATABASE_BUSY_TIMEOUT", "30s"),
         ])
         .await;
-    let idle = writer_pool(&server).await;
-    assert_eq!(
-        (idle.name.as_str(), idle.max_size, idle.waiting),
-        ("writer", 1, 0)
-    );
+    let idle = eventually("nobody uses the pool", async || {
+        let pool = writer_pool(&server).await;
+        ((pool.size, pool.idle, pool.waiting) == (1, 1, 0)).then_some(pool)
+    })
+    .await;
+    assert_eq!((idle.name.as_str(), idle.max_size), ("writer", 1));
 
-    // One call holds the connection and waits for the lock; two wait for the connection.
+    // One call holds the connection and waits for the lock; the others wait for the connection, perhaps
+    // with the upkeep that begins when a server starts.
     let lock = WriteLock::take(&t).await;
     let calls: Vec<_> = (0..3)
         .map(|number| {
@@ -180,7 +189,7 @@ async fn todo_04_the_pool_can_be_watched_while_running(t: Test) {
         .collect();
     eventually("two calls wait", async || {
         let pool = writer_pool(&server).await;
-        (pool.size, pool.idle, pool.waiting) == (1, 0, 2)
+        (pool.size, pool.idle) == (1, 0) && pool.waiting >= 2
     })
     .await;
 

@@ -174,10 +174,9 @@ impl PostgresDatabase {
         if let Some(index) = &self.replica {
             if index.has_caught_up(&self.pools).await? {
                 match self.pools.read_on(&self.pools.reader, &query, &arguments).await {
-                    Err(error) if error.is_of_connection() => {
-                        tracing::debug!(%error, "reading from the primary instead");
-                    }
+                    Err(error) if error.is_of_connection() => index.note_silence(&error),
                     answer => {
+                        index.note_answer();
                         self.pools.metrics.count_read("replica");
                         return answer;
                     }

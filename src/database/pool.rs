@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bb8::{ErrorSink, ManageConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connection::DatabaseConnection;
 use super::{DatabaseError, PoolStatus};
@@ -41,16 +41,16 @@ impl<C: DatabaseConnection> Clone for Pool<C> {
 impl<C: DatabaseConnection> Pool<C> {
     /// Makes a pool. Connections are opened in the background, and again whenever they are lost.
     pub(crate) fn new(name: &'static str, target: Arc<C::Target>, settings: PoolSettings) -> Self {
-        /// How often connections are looked at for having grown too old; lifetimes are kept to within
-        /// this, or within a quarter of the lifetime where that is shorter.
+        /// How often connections are looked at for having grown too old or having been idle for too long;
+        /// both limits are kept to within this, or within a quarter of the limit where that is shorter.
         const REAPER_PERIOD: Duration = Duration::from_secs(30);
-        let lifetime_quarter = settings.max_lifetime / 4;
+        let limit_quarter = settings.max_lifetime.min(settings.idle_timeout) / 4;
         let connections = bb8::Pool::builder()
             .max_size(settings.max_size)
             .min_idle(settings.min_idle.min(settings.max_size))
             .max_lifetime(settings.max_lifetime)
             .idle_timeout(settings.idle_timeout)
-            .reaper_rate(REAPER_PERIOD.min(lifetime_quarter))
+            .reaper_rate(REAPER_PERIOD.min(limit_quarter))
             .connection_timeout(settings.connect_timeout)
             .test_on_check_out(true)
             .error_sink(Box::new(LogErrors(name)))
@@ -161,15 +161,31 @@ impl<C: DatabaseConnection> ManageConnection for Manager<C> {
     type Connection = Tracked<C>;
     type Error = DatabaseError;
 
+    /// Tries for as long as connecting may take. bb8 would try again, too, but after pauses that grow to
+    /// seconds, during which a database that is back is not used.
     async fn connect(&self) -> Result<Tracked<C>, DatabaseError> {
-        let connection = timeout(self.settings.connect_timeout, C::connect(&self.target))
-            .await
-            .map_err(|_| DatabaseError::Unavailable("connecting took too long".to_owned()))??;
-        Ok(Tracked {
-            connection,
-            last_used: Instant::now(),
-            is_busy: false,
-        })
+        /// How soon a database that does not take connections is asked again.
+        const PAUSE: Duration = Duration::from_millis(200);
+        let patience_ends = Instant::now() + self.settings.connect_timeout;
+        loop {
+            let attempt = timeout_at(patience_ends, C::connect(&self.target))
+                .await
+                .map_err(|_| DatabaseError::Unavailable("connecting took too long".to_owned()))?;
+            match attempt {
+                Ok(connection) => {
+                    return Ok(Tracked {
+                        connection,
+                        last_used: Instant::now(),
+                        is_busy: false,
+                    });
+                }
+                Err(error) if Instant::now() + PAUSE < patience_ends => {
+                    tracing::debug!(%error, "connecting again");
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn is_valid(&self, tracked: &mut Tracked<C>) -> Result<(), DatabaseError> {
@@ -179,9 +195,12 @@ impl<C: DatabaseConnection> ManageConnection for Manager<C> {
             ));
         }
         if tracked.last_used.elapsed() >= self.settings.check_after_idle {
+            // A caller that gives up during the check must not put an unchecked connection back.
+            tracked.is_busy = true;
             timeout(self.settings.check_timeout(), tracked.connection.ping())
                 .await
                 .map_err(|_| DatabaseError::Unavailable("an idle connection is dead".to_owned()))??;
+            tracked.is_busy = false;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::DatabaseError;
 use super::connection::{DatabaseConnection, Query};
@@ -13,6 +13,11 @@ use crate::telemetry::DatabaseMetrics;
 /// The most times a transaction is tried before the caller is told to try again: with the pauses between
 /// them, the attempts take about as long as a caller is willing to wait for one change.
 const MAX_ATTEMPTS: u32 = 8;
+
+/// How long after the first attempt another one may begin: attempts that collide are over in an instant, and
+/// who has waited for a lock until the database gave up has waited long enough. The deadlocks that
+/// PostgreSQL finds after a second are within it.
+const RETRY_WINDOW: Duration = Duration::from_secs(2);
 
 /// The pause before the second attempt; it doubles with each further one and is spread at random.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -81,6 +86,7 @@ impl<C: DatabaseConnection> Pools<C> {
     where
         Q: for<'r> Query<'r, C, A, R>,
     {
+        let begin = Instant::now();
         for attempt in 1.. {
             let outcome = self.attempt(&mut lease, &query, &arguments).await;
             self.metrics.count_transaction(name, outcome.label());
@@ -89,7 +95,7 @@ impl<C: DatabaseConnection> Pools<C> {
                 Outcome::Failed(error) => return Err(error),
                 Outcome::NothingDone(error) => error,
             };
-            if attempt == MAX_ATTEMPTS {
+            if attempt == MAX_ATTEMPTS || begin.elapsed() >= RETRY_WINDOW {
                 return Err(error);
             }
             tracing::debug!(transaction = name, attempt, %error, "trying a transaction again");

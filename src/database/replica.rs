@@ -7,12 +7,18 @@
 //! PostgreSQL in the part of the commit index. Calls that wait at the same moment share one question.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex as BlockingMutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use super::DatabaseError;
 use super::pools::Pools;
 use super::postgres::{self, Connection};
+
+/// How long a replica that did not answer is left alone: the read that tries it again may wait for as long as
+/// a call waits for a connection, which should befall few.
+const REST: Duration = Duration::from_secs(5);
 
 /// Compares the positions of the primary and the replica.
 #[derive(Default)]
@@ -21,6 +27,8 @@ pub(super) struct ReadIndex {
     last_answer: Mutex<Answer>,
     /// How far the replica is known to have got; it never goes back.
     replayed: AtomicI64,
+    /// Until when a replica that did not answer is left alone.
+    rests_until: BlockingMutex<Option<Instant>>,
 }
 
 /// What the primary last answered.
@@ -37,6 +45,9 @@ impl ReadIndex {
     /// It is not waited for: a replica that lags is passed over. Fails if the primary cannot be reached,
     /// because then nobody knows what was committed.
     pub(super) async fn has_caught_up(&self, pools: &Pools<Connection>) -> Result<bool, DatabaseError> {
+        if !self.is_worth_asking() {
+            return Ok(false);
+        }
         let needed = self.primary_position(pools).await?;
         if self.replayed.load(Ordering::Acquire) >= needed {
             return Ok(true);
@@ -46,6 +57,7 @@ impl ReadIndex {
             .await;
         match position {
             Ok(Some(position)) => {
+                self.note_answer();
                 self.replayed.fetch_max(position, Ordering::AcqRel);
                 Ok(position >= needed)
             }
@@ -56,10 +68,36 @@ impl ReadIndex {
                 Ok(false)
             }
             Err(error) => {
-                tracing::debug!(%error, "the replica does not answer");
+                self.note_silence(&error);
                 Ok(false)
             }
         }
+    }
+
+    /// Tells whether to ask the replica: not soon after it failed to answer, or every read would wait for it
+    /// in vain. After that rest one caller tries, and the others go on without it until it answers.
+    fn is_worth_asking(&self) -> bool {
+        let now = Instant::now();
+        let mut rests_until = self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+        match *rests_until {
+            None => true,
+            Some(end) if now < end => false,
+            Some(_) => {
+                *rests_until = Some(now + REST);
+                true
+            }
+        }
+    }
+
+    /// Notes that the replica answers.
+    pub(super) fn note_answer(&self) {
+        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Notes that the replica does not answer.
+    pub(super) fn note_silence(&self, error: &DatabaseError) {
+        tracing::debug!(%error, "the replica does not answer; reading from the primary");
+        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
     }
 
     async fn primary_position(&self, pools: &Pools<Connection>) -> Result<i64, DatabaseError> {

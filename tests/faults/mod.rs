@@ -1,7 +1,97 @@
 //! Faults of the database and of the process.
 
-use crate::support::Behaviour;
+mod blocker;
+mod cancelled;
+mod conflicts;
+mod exhaustion;
+mod kill;
+mod outage;
+mod pool;
+mod replica;
+mod sqlite_file;
+mod tls;
+mod unknown_outcome;
+
+use identity::proto::identity::v1::{GetStatusRequest, PoolStatus, UpdateUserRequest, User};
+
+use crate::support::{Behaviour, Clients, Failure, Test};
 
 pub fn tests() -> Vec<Behaviour> {
-    Vec::new()
+    [
+        cancelled::tests(),
+        conflicts::tests(),
+        exhaustion::tests(),
+        kill::tests(),
+        outage::tests(),
+        pool::tests(),
+        replica::tests(),
+        sqlite_file::tests(),
+        tls::tests(),
+        unknown_outcome::tests(),
+    ]
+    .concat()
+}
+
+/// Gives a user another name.
+async fn rename(clients: &Clients, user_id: &str, full_name: &str) -> Result<User, Failure> {
+    let response = clients.users().update_user(renaming(user_id, full_name)).await?;
+    Ok(response.into_inner().user.expect("a user in the response"))
+}
+
+/// The request that gives a user another name.
+fn renaming(user_id: &str, full_name: &str) -> UpdateUserRequest {
+    UpdateUserRequest {
+        user: Some(User {
+            id: user_id.to_owned(),
+            full_name: full_name.to_owned(),
+            ..User::default()
+        }),
+        ..UpdateUserRequest::default()
+    }
+}
+
+/// Returns how a pool is doing.
+async fn pool(clients: &Clients, name: &str) -> PoolStatus {
+    let response = clients.status().get_status(GetStatusRequest {}).await.unwrap();
+    let pools = response.into_inner().pools;
+    let found = pools.into_iter().find(|pool| pool.name == name);
+    found.expect("a pool of that name")
+}
+
+/// Returns the process ids of the servers' connections to the test's PostgreSQL database, of those that match
+/// a condition.
+async fn backends(t: &Test, condition: &str) -> Vec<String> {
+    let pids = t
+        .sql_values(&format!(
+            "SELECT pid AS value FROM pg_stat_activity
+             WHERE application_name = 'identity' AND datname = current_database() AND {condition}"
+        ))
+        .await;
+    pids.into_iter().flatten().collect()
+}
+
+/// Ends those connections, and waits until they are gone.
+async fn terminate(t: &Test, condition: &str) -> usize {
+    let ended = t
+        .sql_values(&format!(
+            "WITH found AS MATERIALIZED (
+                 SELECT pid FROM pg_stat_activity
+                 WHERE application_name = 'identity' AND datname = current_database() AND {condition}
+             )
+             SELECT pg_terminate_backend(pid, 10000) AS value FROM found"
+        ))
+        .await;
+    assert!(
+        ended.iter().all(|ended| ended.as_deref() == Some("t")),
+        "{ended:?}"
+    );
+    ended.len()
+}
+
+/// Returns the value of a metric, 0 before it is counted for the first time.
+async fn metric(clients: &Clients, name: &str) -> u64 {
+    let (status, text) = clients.http_get("/metrics").await;
+    assert_eq!(status, 200);
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0, |value| value.trim().parse().unwrap())
 }

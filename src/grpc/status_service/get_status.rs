@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use super::ServerStatus;
 use crate::database::DatabaseKind;
 use crate::database::migrations::MigrationStatus as Migrations;
@@ -65,12 +67,19 @@ fn pools(status: &ServerStatus) -> Vec<PoolStatus> {
 async fn migrations(status: &ServerStatus) -> Option<MigrationStatus> {
     /// Reading them takes a connection outside the pool, so callers share one look at them for a while.
     const MAX_AGE: Duration = Duration::from_secs(5);
+    /// The rest of the status is worth most while the database is in trouble, and must not wait for it.
+    const PATIENCE: Duration = Duration::from_secs(1);
     if !status.health.report().is_connected {
         return None;
     }
+    let reading = timeout(PATIENCE, migrations_not_older_than(status, MAX_AGE));
+    reading.await.unwrap_or_default()
+}
+
+async fn migrations_not_older_than(status: &ServerStatus, max_age: Duration) -> Option<MigrationStatus> {
     let mut last = status.migrations.lock().await;
     if let Some((read_at, migrations)) = last.as_ref()
-        && read_at.elapsed() < MAX_AGE
+        && read_at.elapsed() < max_age
     {
         return Some(to_message(migrations));
     }

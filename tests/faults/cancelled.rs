@@ -1,0 +1,118 @@
+//! Callers that go away while their change waits in the database.
+
+use std::time::Duration;
+
+use tonic::{Code, Request};
+
+use super::blocker::Blocker;
+use super::{backends, pool, rename, renaming};
+use crate::support::{Backend, Behaviour, Test, TestServer, behaviours, eventually};
+
+pub fn tests() -> Vec<Behaviour> {
+    behaviours![
+        a_change_whose_deadline_passes_leaves_no_transaction_open,
+        a_change_whose_caller_goes_away_leaves_no_transaction_open,
+        a_waiting_change_whose_caller_goes_away_never_begins,
+    ]
+}
+
+const PATIENT: [(&str, &str); 6] = [
+    ("IDENTITY_DATABASE_POOL_MAX_SIZE", "2"),
+    ("IDENTITY_DATABASE_POOL_ACQUIRE_TIMEOUT", "60s"),
+    ("IDENTITY_DATABASE_LOCK_TIMEOUT", "60s"),
+    ("IDENTITY_DATABASE_STATEMENT_TIMEOUT", "60s"),
+    ("IDENTITY_DATABASE_BUSY_TIMEOUT", "60s"),
+    ("IDENTITY_MAX_DEADLINE", "60s"),
+];
+
+/// Checks that nothing is left of changes that were given up.
+async fn assert_clean(t: &Test, server: &TestServer, id: &str) {
+    eventually("every connection is free", async || {
+        let writer = pool(server, "writer").await;
+        writer.size == writer.idle && writer.waiting == 0
+    })
+    .await;
+    if t.backend == Backend::Postgres {
+        let open = backends(t, "(state LIKE 'idle in transaction%' OR state = 'active')").await;
+        assert_eq!(open, Vec::<String>::new());
+    }
+    // An open transaction would hold its locks, or would take these changes with it when it is rolled back.
+    for number in 0..4 {
+        let name = format!("Later {number}");
+        assert_eq!(rename(server, id, &name).await.unwrap().full_name, name);
+    }
+    let name = t.sql_value("SELECT full_name AS value FROM users").await;
+    assert_eq!(name.as_deref(), Some("Later 3"));
+}
+
+async fn a_change_whose_deadline_passes_leaves_no_transaction_open(t: Test) {
+    let server = t.start_with(&PATIENT).await;
+    let ada = server.create_user("ada@example.com").await;
+    for _ in 0..3 {
+        let blocker = Blocker::of_users(&t).await;
+        let mut request = Request::new(renaming(&ada.id, "Ada"));
+        request.set_timeout(Duration::from_millis(150));
+
+        let outcome = server.users().update_user(request).await;
+
+        let code = outcome.unwrap_err().code();
+        // The client counts the time, too, and may be the first to give up.
+        assert!(
+            matches!(code, Code::DeadlineExceeded | Code::Cancelled),
+            "{code:?}"
+        );
+        blocker.release().await;
+        assert_clean(&t, &server, &ada.id).await;
+    }
+}
+
+async fn a_change_whose_caller_goes_away_leaves_no_transaction_open(t: Test) {
+    let server = t.start_with(&PATIENT).await;
+    let ada = server.create_user("ada@example.com").await;
+    for _ in 0..3 {
+        let blocker = Blocker::of_users(&t).await;
+
+        tokio::select! {
+            outcome = rename(&server, &ada.id, "Ada") => panic!("not blocked: {outcome:?}"),
+            () = eventually("the change is under way", async || {
+                let writer = pool(&server, "writer").await;
+                writer.size > writer.idle
+            }) => {}
+        }
+
+        blocker.release().await;
+        assert_clean(&t, &server, &ada.id).await;
+    }
+}
+
+async fn a_waiting_change_whose_caller_goes_away_never_begins(t: Test) {
+    let server = t.start_with(&PATIENT).await;
+    let ada = server.create_user("ada@example.com").await;
+    let blocker = Blocker::of_users(&t).await;
+    let first = [(); 2].map(|()| rename(&server, &ada.id, "First"));
+    let first = futures_util::future::join_all(first);
+
+    let (outcomes, ()) = tokio::join!(first, async {
+        let waits = |count: i32| {
+            let server = &server;
+            eventually("calls wait for a connection", async move || {
+                let writer = pool(server, "writer").await;
+                writer.size - writer.idle + writer.waiting == count
+            })
+        };
+        waits(2).await;
+        tokio::select! {
+            outcome = rename(&server, &ada.id, "Too late") => panic!("not blocked: {outcome:?}"),
+            () = waits(3) => {}
+        }
+        waits(2).await;
+        blocker.release().await;
+    });
+
+    for outcome in outcomes {
+        outcome.unwrap();
+    }
+    let name = t.sql_value("SELECT full_name AS value FROM users").await;
+    assert_eq!(name.as_deref(), Some("First"));
+    assert_clean(&t, &server, &ada.id).await;
+}

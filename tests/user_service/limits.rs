@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use identity::proto::identity::v1::{CreateUserRequest, GetStatusRequest, User};
+use identity::proto::identity::v1::{CreateUserRequest, GetStatusRequest, GetUserRequest, User};
 use prost::Message;
 use tokio::net::TcpStream;
 use tonic::body::Body;
@@ -17,6 +17,7 @@ use crate::support::{Behaviour, Clients, Failure, Test, behaviours, eventually, 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
         a_deadline_that_has_passed_is_answered_with_its_reason,
+        no_time_at_all_is_not_enough_for_any_call,
         a_create_that_ends_by_its_deadline_leaves_nothing,
         the_server_has_a_limit_of_its_own,
         hashing_overload_is_refused_with_a_time_to_retry,
@@ -69,6 +70,20 @@ async fn a_deadline_that_has_passed_is_answered_with_its_reason(t: Test) {
     let server = t.start_with(&[SLOW]).await;
     for timeout in ["0n", "1n", "0S", "1m"] {
         let failure = call_with_timeout(&server, "CreateUser", &slow_create(), timeout).await;
+        assert_eq!(
+            kind(&failure.expect(timeout)),
+            (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned())
+        );
+    }
+}
+
+async fn no_time_at_all_is_not_enough_for_any_call(t: Test) {
+    let server = t.start().await;
+    let request = GetUserRequest {
+        user_id: "not an id, which is told without waiting for anything".to_owned(),
+    };
+    for timeout in ["0n", "0S", "0H"] {
+        let failure = call_with_timeout(&server, "GetUser", &request, timeout).await;
         assert_eq!(
             kind(&failure.expect(timeout)),
             (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned())

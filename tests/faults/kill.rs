@@ -48,7 +48,9 @@ impl Call {
     async fn send(&self, clients: &Clients) -> Result<String, tonic::Code> {
         let user = new_user().email(&self.email).request_id(&self.request_id);
         let outcome = clients.create(user).await;
-        outcome.map(|user| user.id).map_err(|failure| failure.code())
+        outcome
+            .map(|created| created.id)
+            .map_err(|failure| failure.code())
     }
 }
 
@@ -78,7 +80,10 @@ async fn write_until(
     for _ in 0..WRITERS {
         writers.spawn(write(clients.clone(), Arc::clone(&count)));
     }
-    progress.wait_for(|count| *count >= enough).await.unwrap();
+    progress
+        .wait_for(|acknowledged| *acknowledged >= enough)
+        .await
+        .unwrap();
     end().await;
     let (ids, calls): (Vec<_>, Vec<_>) = writers.join_all().await.into_iter().unzip();
     (ids.concat(), calls)

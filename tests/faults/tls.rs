@@ -139,8 +139,8 @@ async fn todo_02_verify_full_wants_the_right_authority_and_the_right_name(t: Tes
 
         let message = assert_refused(&t, &url(&cluster, wrong_name, &parameters(&right))).await;
         assert!(message.contains("not valid for name"), "{message}");
-        let message = assert_refused(&t, &url(&cluster, name, &parameters(&other))).await;
-        assert!(message.contains("certificate"), "{message}");
+        let other_message = assert_refused(&t, &url(&cluster, name, &parameters(&other))).await;
+        assert!(other_message.contains("certificate"), "{other_message}");
     }
 }
 

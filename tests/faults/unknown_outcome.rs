@@ -152,12 +152,12 @@ async fn d03_cuts_at_any_moment_leave_one_user_for_each_request(t: Test) {
             call
         }
     }));
-    let calls = tokio::select! {
-        calls = calls => calls,
+    let sent = tokio::select! {
+        sent = calls => sent,
         () = cuts => unreachable!("cuts go on for ever"),
     };
 
-    for call in calls {
+    for call in sent {
         let user = server.create(call.clone()).await.unwrap();
         assert_eq!(server.create(call).await.unwrap(), user);
     }

@@ -45,11 +45,7 @@ impl Target {
         let path = self.path.to_str().ok_or_else(|| {
             DatabaseError::Unavailable("the path of the database is not UTF-8".to_owned())
         })?;
-        if !self.path.is_file() {
-            // SQLite would make an empty one, and a database that was moved away would seem to be lost.
-            return Err(DatabaseError::Unavailable("the database file is gone".to_owned()));
-        }
-        let mut connection = SqliteConnection::establish(path).map_err(unavailable)?;
+        let mut connection = SqliteConnection::establish(&existing_file(path)).map_err(unavailable)?;
         connection.batch_execute(&format!(
             "PRAGMA busy_timeout = {};
              PRAGMA journal_mode = WAL;
@@ -70,6 +66,13 @@ impl Target {
         let mut connection = self.open()?;
         Ok(connection.batch_execute("SELECT count(*) FROM sqlite_schema")?)
     }
+}
+
+/// Returns the URI that opens a file only if it is there (<https://sqlite.org/uri.html>). SQLite would make an
+/// empty one otherwise, and a database that was moved away would seem to be lost.
+fn existing_file(path: &str) -> String {
+    let escaped = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    format!("file:{escaped}?mode=rw")
 }
 
 impl DatabaseConnection for Connection {
@@ -145,5 +148,25 @@ impl Target {
             is_writer: true,
             echo_sql: self.echo_sql,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::prelude::Connection;
+    use diesel::sqlite::SqliteConnection;
+
+    use super::existing_file;
+
+    #[test]
+    fn only_a_file_that_is_there_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("50% of #1?.db");
+        let uri = existing_file(path.to_str().unwrap());
+
+        assert!(SqliteConnection::establish(&uri).is_err());
+        assert!(!path.exists());
+        std::fs::File::create(&path).unwrap();
+        assert!(SqliteConnection::establish(&uri).is_ok());
     }
 }

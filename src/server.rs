@@ -264,9 +264,9 @@ async fn prepare_database(
         match outcome {
             Ok(0) => return Ok(()),
             Ok(pending) => return Err(StartError::Pending(pending)),
-            Err(MigrationError::Database(DatabaseError::Unavailable(reason)))
-                if Instant::now() < patience_ends =>
-            {
+            Err(MigrationError::Database(
+                DatabaseError::Unavailable(reason) | DatabaseError::Conflict(reason),
+            )) if Instant::now() < patience_ends => {
                 tracing::debug!(reason, "waiting for the database");
                 tokio::time::sleep(PAUSE).await;
             }

@@ -22,7 +22,7 @@ impl Database {
     pub fn probe(&self) -> Probe {
         Probe(match &self.backend {
             Backend::Postgres(database) => Connection::Postgres(Arc::clone(&database.target), None),
-            Backend::Sqlite(database) => Connection::Sqlite(Arc::clone(&database.target)),
+            Backend::Sqlite(database) => Connection::Sqlite(Arc::new(database.target.for_probes())),
         })
     }
 }

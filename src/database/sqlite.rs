@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{
     AnsiTransactionManager, Instrumentation, SimpleConnection, TransactionManager,
@@ -48,16 +48,34 @@ impl Target {
         let mut connection = SqliteConnection::establish(&existing_file(path)).map_err(unavailable)?;
         connection.batch_execute(&format!(
             "PRAGMA busy_timeout = {};
-             PRAGMA journal_mode = WAL;
-             PRAGMA synchronous = FULL;
              PRAGMA foreign_keys = ON;
-             PRAGMA trusted_schema = OFF;
-             PRAGMA secure_delete = ON;
-             PRAGMA query_only = {};",
+             PRAGMA trusted_schema = OFF;",
             self.busy_timeout.as_millis(),
-            if self.is_writer { "OFF" } else { "ON" },
         ))?;
+        if self.is_writer {
+            self.switch_to_wal(&mut connection)?;
+            connection.batch_execute("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")?;
+        } else {
+            // The mode of the journal is a property of the file, and a matter of those who write to it.
+            connection.batch_execute("PRAGMA query_only = ON;")?;
+        }
         Ok(connection)
+    }
+
+    /// Makes the file use a write-ahead log, if it does not yet. Unlike other statements, this one does not
+    /// wait for connections that are just doing the same.
+    fn switch_to_wal(&self, connection: &mut SqliteConnection) -> Result<(), DatabaseError> {
+        const PAUSE: Duration = Duration::from_millis(10);
+        let patience_ends = Instant::now() + self.busy_timeout;
+        loop {
+            let outcome = connection.batch_execute("PRAGMA journal_mode = WAL;");
+            match outcome.map_err(DatabaseError::from) {
+                Err(error) if error.is_conflict() && Instant::now() < patience_ends => {
+                    std::thread::sleep(PAUSE);
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Reads something from the file as it is on the disk now: not through a connection that still holds
@@ -138,6 +156,17 @@ fn email_has_prefix(
 }
 
 impl Target {
+    /// The same file for a reader with little patience: a probe that waits is as good as one that failed.
+    pub(super) fn for_probes(&self) -> Self {
+        const PATIENCE: Duration = Duration::from_millis(100);
+        Self {
+            path: self.path.clone(),
+            busy_timeout: PATIENCE.min(self.busy_timeout),
+            is_writer: false,
+            echo_sql: false,
+        }
+    }
+
     /// The same file, with more patience: the other processes that migrate are waited for.
     pub(super) fn with_patience(&self) -> Self {
         /// Longer than any migration is expected to take.

@@ -18,7 +18,8 @@ pub(super) async fn health(State(operations): State<Operations>) -> (StatusCode,
         let healthy = json!({ "status": "healthy", "database": "connected", "timestamp": timestamp });
         return (StatusCode::OK, Json(healthy));
     }
-    let (database, error) = if operations.health.is_draining() {
+    let (database, error) = if operations.health.is_draining() && operations.health.report().is_connected
+    {
         ("connected", "the server is ending")
     } else {
         ("disconnected", "the database does not answer")

@@ -12,8 +12,12 @@ use std::path::{Path, PathBuf};
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 8] = [
+    "identity/v1/auth_service.proto",
+    "identity/v1/credential_service.proto",
     "identity/v1/error_reason.proto",
+    "identity/v1/security_service.proto",
+    "identity/v1/session_service.proto",
     "identity/v1/status_service.proto",
     "identity/v1/user_service.proto",
     "grpc/health/v1/health.proto",

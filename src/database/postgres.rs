@@ -15,12 +15,12 @@ use diesel_async::{
 };
 
 use super::connection::DatabaseConnection;
-use super::rows::UserRow;
-use super::schema::users;
+use super::rows::{SessionRow, SigningKeyRow, UserRow};
+use super::schema::{sessions, signing_keys, users};
 use super::sql_types::StoredUuid;
 use super::{DatabaseError, sql_echo, tls};
 use crate::config::{PostgresUrl, StatementLimits};
-use crate::domain::{EmailPrefix, User, UserId};
+use crate::domain::{EmailPrefix, Session, SessionId, SigningKeyRecord, User, UserId};
 
 #[path = "queries/mod.rs"]
 pub(crate) mod queries;
@@ -131,17 +131,70 @@ fn connect_error(error: &tokio_postgres::Error) -> DatabaseError {
     DatabaseError::Unavailable(format!("{error}{cause}"))
 }
 
-/// Reads a user and keeps other transactions from changing it until this one ends.
+/// Reads a user and keeps other transactions from changing it until this one ends. Rows that refer to the user can
+/// be written meanwhile: with a stronger lock, an exchange of tokens and a block would wait for each other.
 async fn lock_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
     let row = users::table
         .find(StoredUuid::from(id))
         .select(UserRow::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(tx)
         .await
         .optional()?;
     Ok(row.map(User::from))
 }
+
+/// Reads a user and keeps other transactions from deleting it until this one ends.
+async fn keep_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
+    let row = users::table
+        .find(StoredUuid::from(id))
+        .select(UserRow::as_select())
+        .for_key_share()
+        .first(tx)
+        .await
+        .optional()?;
+    Ok(row.map(User::from))
+}
+
+/// Reads a session and keeps other transactions from changing it until this one ends.
+async fn lock_session(tx: &mut Connection, id: SessionId) -> Result<Option<Session>, DatabaseError> {
+    let row = sessions::table
+        .find(StoredUuid::from(id))
+        .select(SessionRow::as_select())
+        .for_update()
+        .first(tx)
+        .await
+        .optional()?;
+    Ok(row.map(Session::from))
+}
+
+/// Reads the signing keys and keeps other transactions from changing them until this one ends.
+async fn lock_signing_keys(tx: &mut Connection) -> Result<Vec<SigningKeyRecord>, DatabaseError> {
+    let rows: Vec<SigningKeyRow> = signing_keys::table
+        .select(SigningKeyRow::as_select())
+        .order(signing_keys::kid)
+        .for_update()
+        .load(tx)
+        .await?;
+    Ok(rows.into_iter().map(SigningKeyRecord::from).collect())
+}
+
+/// Counts an attempt, in one statement, unless the next one is not allowed yet. Returns no row then.
+const COUNT_ATTEMPT: &str = "
+    INSERT INTO lockouts AS l (subject, network, failures, counted_from, retry_at, updated_at)
+    VALUES ($1, $2, 1, $3, $3 + (CASE WHEN 1 >= $5 THEN $6 ELSE 0 END) * interval '1 microsecond', $3)
+    ON CONFLICT (subject, network) DO UPDATE SET
+        failures = CASE WHEN l.counted_from <= $4 THEN 1 ELSE l.failures + 1 END,
+        counted_from = CASE
+            WHEN l.counted_from <= $4 OR l.counted_from > $3 THEN $3 ELSE l.counted_from
+        END,
+        retry_at = $3 + interval '1 microsecond' * CASE
+            WHEN l.counted_from <= $4 OR l.failures + 1 < $5 THEN 0
+            ELSE least($6 << least(l.failures + 1 - $5, 20), $7)
+        END,
+        updated_at = $3
+    WHERE l.retry_at <= $3 OR l.counted_from > $3
+    RETURNING l.last_success_at";
 
 diesel::infix_operator!(PatternAtLeast, " ~>=~ ", backend: Pg);
 diesel::infix_operator!(PatternBelow, " ~<~ ", backend: Pg);

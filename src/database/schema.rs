@@ -42,6 +42,114 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use crate::database::sql_types::{AuthProviderType, IpAddressType, UtcTimestamp, Uuid};
+
+    sessions (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        client_id -> Text,
+        method -> Text,
+        provider -> Nullable<AuthProviderType>,
+        user_agent -> Nullable<Text>,
+        ip_address -> Nullable<IpAddressType>,
+        generation -> BigInt,
+        last_refresh_at -> UtcTimestamp,
+        idle_expires_at -> UtcTimestamp,
+        expires_at -> UtcTimestamp,
+        revoked_at -> Nullable<UtcTimestamp>,
+        revoke_reason -> Nullable<Text>,
+        created_at -> UtcTimestamp,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+    use crate::database::sql_types::{IpAddressType, UtcTimestamp, Uuid};
+
+    refresh_tokens (id) {
+        id -> Uuid,
+        session_id -> Uuid,
+        user_id -> Uuid,
+        generation -> BigInt,
+        token_hash -> Binary,
+        expires_at -> UtcTimestamp,
+        used_at -> Nullable<UtcTimestamp>,
+        revoked_at -> Nullable<UtcTimestamp>,
+        user_agent -> Nullable<Text>,
+        ip_address -> Nullable<IpAddressType>,
+        created_at -> UtcTimestamp,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Bool, Nullable, Text};
+    use crate::database::sql_types::{IpAddressType, UtcTimestamp, Uuid};
+
+    login_attempts (id) {
+        id -> Uuid,
+        user_id -> Nullable<Uuid>,
+        identifier -> Nullable<Text>,
+        ip_address -> Nullable<IpAddressType>,
+        user_agent -> Nullable<Text>,
+        method -> Text,
+        success -> Bool,
+        failure_reason -> Nullable<Text>,
+        attempted_at -> UtcTimestamp,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Integer, Nullable};
+    use crate::database::sql_types::UtcTimestamp;
+
+    lockouts (subject, network) {
+        subject -> Binary,
+        network -> Binary,
+        failures -> Integer,
+        counted_from -> UtcTimestamp,
+        retry_at -> UtcTimestamp,
+        last_success_at -> Nullable<UtcTimestamp>,
+        updated_at -> UtcTimestamp,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use crate::database::sql_types::UtcTimestamp;
+
+    signing_keys (kid) {
+        kid -> Text,
+        algorithm -> Text,
+        public_key -> Binary,
+        private_key -> Binary,
+        activates_at -> UtcTimestamp,
+        retires_at -> Nullable<UtcTimestamp>,
+        revoked_at -> Nullable<UtcTimestamp>,
+        created_at -> UtcTimestamp,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use crate::database::sql_types::{UtcTimestamp, Uuid};
+
+    one_time_tokens (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        purpose -> Text,
+        token_hash -> Binary,
+        email_normalized -> Nullable<Text>,
+        expires_at -> UtcTimestamp,
+        used_at -> Nullable<UtcTimestamp>,
+        created_at -> UtcTimestamp,
+    }
+}
+
+diesel::joinable!(sessions -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(sessions, users);
+
+diesel::table! {
     use diesel::sql_types::Text;
     use crate::database::sql_types::UtcTimestamp;
 

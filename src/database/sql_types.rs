@@ -9,8 +9,14 @@
 //! | [`UtcTimestamp`] | [`StoredTime`] | `timestamptz` | microseconds since 1970 |
 //! | [`CalendarDate`] | [`StoredDate`] | `date` | text, `YYYY-MM-DD` |
 //! | [`AuthProviderType`] | [`AuthProvider`] | `auth_provider` | text |
+//! | [`IpAddressType`] | [`StoredIp`] | `inet` | text |
+//! | `Text` | [`StoredName`] | `text` | text |
+
+use std::io::Write as _;
+use std::net::IpAddr;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
@@ -20,7 +26,9 @@ use diesel::sql_types as diesel_types;
 use diesel::sql_types::SqlType;
 use diesel::sqlite::{Sqlite, SqliteValue};
 
-use crate::domain::UserId;
+use crate::domain::{
+    LoginFailure, OneTimeTokenPurpose, SessionEndReason, SessionId, SignInMethod, UserId,
+};
 
 /// A UUID.
 #[derive(Debug, Clone, Copy, Default, SqlType, QueryId)]
@@ -45,6 +53,12 @@ pub struct CalendarDate;
 #[diesel(postgres_type(name = "auth_provider"))]
 #[diesel(sqlite_type(name = "Text"))]
 pub struct AuthProviderType;
+
+/// The address of a machine.
+#[derive(Debug, Clone, Copy, Default, SqlType, QueryId)]
+#[diesel(postgres_type(oid = 869, array_oid = 1041))]
+#[diesel(sqlite_type(name = "Text"))]
+pub struct IpAddressType;
 
 /// The values of [`AuthProviderType`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
@@ -91,9 +105,153 @@ pub(crate) struct StoredTime(pub(crate) DateTime<Utc>);
 #[diesel(sql_type = CalendarDate)]
 pub(crate) struct StoredDate(pub(crate) NaiveDate);
 
+/// A value of [`IpAddressType`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
+#[diesel(sql_type = IpAddressType)]
+pub(crate) struct StoredIp(pub(crate) IpAddr);
+
+/// A value of an enum, stored as its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
+#[diesel(sql_type = diesel_types::Text)]
+pub(crate) struct StoredName<T: Named>(pub(crate) T);
+
+/// An enum whose values have names in the database.
+pub(crate) trait Named: std::fmt::Debug + Copy + 'static {
+    /// Every value with its name.
+    const NAMES: &'static [(Self, &'static str)];
+
+    /// Returns the name of a value.
+    fn name(self) -> &'static str;
+}
+
+/// Names the values of an enum. The compiler sees to it that none is forgotten.
+macro_rules! names {
+    ($type:ident { $($value:ident => $name:literal),+ $(,)? }) => {
+        impl Named for $type {
+            const NAMES: &'static [(Self, &'static str)] = &[$((Self::$value, $name)),+];
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$value => $name),+
+                }
+            }
+        }
+    };
+}
+
+names!(SignInMethod {
+    Password => "password",
+    IdToken => "id_token",
+    RefreshToken => "refresh_token",
+});
+
+names!(SessionEndReason {
+    SignedOut => "signed_out",
+    Revoked => "revoked",
+    UserBlocked => "user_blocked",
+    UserDeactivated => "user_deactivated",
+    PasswordChanged => "password_changed",
+    TokenReused => "token_reused",
+    SessionLimit => "session_limit",
+});
+
+names!(LoginFailure {
+    UnknownUser => "unknown_user",
+    NoPassword => "no_password",
+    WrongPassword => "wrong_password",
+    UserBlocked => "user_blocked",
+    UserInactive => "user_inactive",
+    TokenReused => "token_reused",
+    WrongClient => "wrong_client",
+});
+
+names!(OneTimeTokenPurpose {
+    PasswordReset => "password_reset",
+    EmailVerification => "email_verification",
+});
+
 impl From<UserId> for StoredUuid {
     fn from(id: UserId) -> Self {
         Self(id.uuid())
+    }
+}
+
+impl From<SessionId> for StoredUuid {
+    fn from(id: SessionId) -> Self {
+        Self(id.uuid())
+    }
+}
+
+impl<T, DB> FromSql<diesel_types::Text, DB> for StoredName<T>
+where
+    T: Named,
+    DB: Backend,
+    String: FromSql<diesel_types::Text, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        let text = String::from_sql(value)?;
+        T::NAMES
+            .iter()
+            .find(|(_, name)| *name == text)
+            .map(|(value, _)| Self(*value))
+            .ok_or_else(|| "a name this version does not know".into())
+    }
+}
+
+impl<T, DB> ToSql<diesel_types::Text, DB> for StoredName<T>
+where
+    T: Named,
+    DB: Backend,
+    str: ToSql<diesel_types::Text, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        self.0.name().to_sql(out)
+    }
+}
+
+/// What PostgreSQL calls the families of addresses in the binary form of `inet`.
+const FAMILY_V4: u8 = 2;
+const FAMILY_V6: u8 = 3;
+
+impl FromSql<IpAddressType, Pg> for StoredIp {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        // Family, bits of the network, whether it is a `cidr`, number of bytes, bytes.
+        match value.as_bytes() {
+            [FAMILY_V4, _, _, _, address @ ..] => Ok(Self(<[u8; 4]>::try_from(address)?.into())),
+            [FAMILY_V6, _, _, _, address @ ..] => Ok(Self(<[u8; 16]>::try_from(address)?.into())),
+            _ => Err("an address of a family this version does not know".into()),
+        }
+    }
+}
+
+impl ToSql<IpAddressType, Pg> for StoredIp {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        const NOT_CIDR: u8 = 0;
+        match self.0 {
+            IpAddr::V4(address) => {
+                out.write_all(&[FAMILY_V4, 32, NOT_CIDR, 4])?;
+                out.write_all(&address.octets())?;
+            }
+            IpAddr::V6(address) => {
+                out.write_all(&[FAMILY_V6, 128, NOT_CIDR, 16])?;
+                out.write_all(&address.octets())?;
+            }
+        }
+        Ok(IsNull::No)
+    }
+}
+
+impl FromSql<IpAddressType, Sqlite> for StoredIp {
+    fn from_sql(value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
+        let text = <String as FromSql<diesel_types::Text, Sqlite>>::from_sql(value)?;
+        Ok(Self(text.parse()?))
+    }
+}
+
+impl ToSql<IpAddressType, Sqlite> for StoredIp {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(self.0.to_string());
+        Ok(IsNull::No)
     }
 }
 
@@ -185,7 +343,7 @@ impl FromSql<AuthProviderType, Pg> for AuthProvider {
 
 impl ToSql<AuthProviderType, Pg> for AuthProvider {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        std::io::Write::write_all(out, self.as_str().as_bytes())?;
+        out.write_all(self.as_str().as_bytes())?;
         Ok(IsNull::No)
     }
 }

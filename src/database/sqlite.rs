@@ -17,7 +17,7 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use super::connection::DatabaseConnection;
 use super::schema::users;
 use super::{DatabaseError, sql_echo};
-use crate::domain::{EmailPrefix, User, UserId};
+use crate::domain::{EmailPrefix, Session, SessionId, SigningKeyRecord, User, UserId};
 
 #[path = "queries/mod.rs"]
 pub(crate) mod queries;
@@ -143,6 +143,36 @@ impl DatabaseConnection for Connection {
 async fn lock_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
     queries::users::get_by_id(tx, &id).await
 }
+
+/// Reads a user. The transaction holds the only write lock, so nobody else can delete it.
+async fn keep_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
+    queries::users::get_by_id(tx, &id).await
+}
+
+/// Reads a session. The transaction holds the only write lock, so nobody else can change it.
+async fn lock_session(tx: &mut Connection, id: SessionId) -> Result<Option<Session>, DatabaseError> {
+    queries::sessions::get(tx, &id).await
+}
+
+/// Reads the signing keys. The transaction holds the only write lock, so nobody else can change them.
+async fn lock_signing_keys(tx: &mut Connection) -> Result<Vec<SigningKeyRecord>, DatabaseError> {
+    queries::signing_keys::list(tx, &()).await
+}
+
+/// Counts an attempt, in one statement, unless the next one is not allowed yet. Returns no row then.
+const COUNT_ATTEMPT: &str = "
+    INSERT INTO lockouts (subject, network, failures, counted_from, retry_at, updated_at)
+    VALUES (?1, ?2, 1, ?3, ?3 + CASE WHEN 1 >= ?5 THEN ?6 ELSE 0 END, ?3)
+    ON CONFLICT (subject, network) DO UPDATE SET
+        failures = CASE WHEN counted_from <= ?4 THEN 1 ELSE failures + 1 END,
+        counted_from = CASE WHEN counted_from <= ?4 OR counted_from > ?3 THEN ?3 ELSE counted_from END,
+        retry_at = ?3 + CASE
+            WHEN counted_from <= ?4 OR failures + 1 < ?5 THEN 0
+            ELSE min(?6 << min(failures + 1 - ?5, 20), ?7)
+        END,
+        updated_at = ?3
+    WHERE retry_at <= ?3 OR counted_from > ?3
+    RETURNING last_success_at";
 
 /// Users whose email begins with a prefix, in the byte order that the unique index has.
 fn email_has_prefix(

@@ -40,13 +40,52 @@ pub struct ListUsers {
     pub limit: i64,
 }
 
-/// A position in a list: that of the last user before it.
+/// A position in a list: that of the last item before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListPosition {
-    /// When that user was created.
+    /// When that item was created.
     pub created_at: DateTime<Utc>,
-    /// That user.
-    pub id: UserId,
+    /// That item.
+    pub id: Uuid,
+}
+
+/// A page of the sessions of a user, the newest first.
+#[derive(Debug, Clone)]
+pub struct ListSessions {
+    /// Whose sessions.
+    pub user_id: UserId,
+    /// Only those that are live at this time; all if `None`.
+    pub live_at: Option<DateTime<Utc>>,
+    /// After which position; from the start if `None`.
+    pub after: Option<ListPosition>,
+    /// The most sessions to return.
+    pub limit: i64,
+}
+
+/// Which attempts a list is narrowed to; every condition that is given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct LoginAttemptFilter {
+    /// As this user.
+    pub user_id: Option<UserId>,
+    /// With this login name, as it is kept.
+    pub identifier: Option<String>,
+    /// Accepted, or not.
+    pub success: Option<bool>,
+    /// At this time or later.
+    pub attempted_from: Option<DateTime<Utc>>,
+    /// Before this time.
+    pub attempted_before: Option<DateTime<Utc>>,
+}
+
+/// A page of attempts to sign in, the newest first.
+#[derive(Debug, Clone)]
+pub struct ListLoginAttempts {
+    /// Which attempts.
+    pub filter: LoginAttemptFilter,
+    /// After which position; from the start if `None`.
+    pub after: Option<ListPosition>,
+    /// The most attempts to return.
+    pub limit: i64,
 }
 
 /// A change together with the id its caller gave it, if any.

@@ -4,23 +4,47 @@
 //! computed here and nowhere else, because the databases' own `lower()` functions disagree.
 
 mod birth_date;
+mod client;
 mod commands;
 mod email;
 mod etag;
+mod identifier;
+mod lockout;
+mod one_time_token;
 mod password;
+mod session;
+mod sign_in;
+mod signing_key;
 mod text;
 mod user;
 mod user_id;
 mod username;
 
 pub use birth_date::BirthDate;
-pub use commands::{DeleteUser, ListPosition, ListUsers, RequestRecord, UpdateUser, WithRequest};
+pub use client::{Client, ClientId, Network, UserAgent, parse_ip_address};
+pub use commands::{
+    DeleteUser, ListLoginAttempts, ListPosition, ListSessions, ListUsers, LoginAttemptFilter, RequestRecord,
+    UpdateUser, WithRequest,
+};
 pub use email::{Email, EmailPrefix};
 pub use etag::Etag;
-pub use password::{Password, PasswordHash, PasswordPolicy};
+pub use identifier::Identifier;
+pub use lockout::{
+    Lockout, LockoutKey, LockoutPolicy, LockoutSubject, LoginAttempt, LoginFailure, NewLoginAttempt,
+    Reservation, ReserveAttempt,
+};
+pub use one_time_token::{ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose};
+pub use password::{Password, PasswordHash, PasswordPolicy, PresentedPassword};
+pub(crate) use session::new_uuid;
+pub use session::{
+    EndSessions, NewRefreshToken, Refresh, RefreshSession, RefreshToken, RefreshedSession, Session, SessionEndReason, SessionId, SessionPolicy,
+    SignInMethod,
+};
+pub use sign_in::{NewSignUp, SignInDecision, SignUpDecision, VerifiedSignIn};
+pub use signing_key::{KeyChange, KeyPlan, KeyRotation, SigningKeyRecord};
 pub use text::{BlockReason, FullName};
 pub use user::{
-    AuthProvider, NewUser, Profile, ProfileField, ProfileUpdate, Refusal, User, UserChange, UserFilter,
+    AuthProvider, NewPassword, NewUser, Profile, ProfileField, ProfileUpdate, Refusal, User, UserChange, UserFilter,
     UserOrder,
 };
 pub use user_id::UserId;
@@ -53,6 +77,10 @@ pub enum InvalidReason {
         /// The fewest characters it needs.
         limit: i64,
     },
+    /// It is a password that says little more than who the user is.
+    Personal,
+    /// It is one of the passwords that attackers try first.
+    Breached,
 }
 
 impl Invalid {

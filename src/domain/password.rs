@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use passwords::analyzer::is_common_password;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use super::{Invalid, InvalidReason};
+use super::{Invalid, InvalidReason, Profile};
 
 /// What a password must be like beyond what every password must.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,28 +38,30 @@ impl Password {
     /// The most bytes of a password, because bcrypt ignores the rest.
     pub const MAX_BYTES: usize = 72;
 
-    /// Accepts a new password: NFC-normalised, otherwise taken as it is, at most 72 bytes, no NUL, and as
-    /// `policy` asks.
-    pub fn parse_new(text: &str, policy: PasswordPolicy) -> Result<Self, Invalid> {
-        /// No text of more bytes than this can become [`Password::MAX_BYTES`] or fewer by NFC, which
-        /// shrinks a character to a third at most.
-        const MAX_BYTES_BEFORE_NORMALIZATION: usize = Password::MAX_BYTES * 3;
-        if text.len() > MAX_BYTES_BEFORE_NORMALIZATION {
+    /// Accepts a new password: NFC-normalised, otherwise taken as it is, at most 72 bytes, no NUL, as `policy`
+    /// asks, none of those that attackers try first, and not made of `profile`.
+    pub fn parse_new(text: &str, policy: PasswordPolicy, profile: &Profile) -> Result<Self, Invalid> {
+        let Some(normalized) = normalize(text)? else {
             return Err(Invalid::too_long(Self::MAX_BYTES, "bytes"));
-        }
-        let normalized: Zeroizing<String> = Zeroizing::new(text.nfc().collect());
-        if normalized.len() > Self::MAX_BYTES {
-            return Err(Invalid::too_long(Self::MAX_BYTES, "bytes"));
-        }
-        if normalized.contains('\0') {
-            return Err(Invalid::format("must not contain NUL"));
-        }
+        };
         if normalized.chars().count() < policy.min_characters {
             return Err(Invalid {
                 reason: InvalidReason::TooWeak {
                     limit: i64::try_from(policy.min_characters).unwrap_or(i64::MAX),
                 },
                 description: format!("must have at least {} characters", policy.min_characters),
+            });
+        }
+        if is_common(&normalized) {
+            return Err(Invalid {
+                reason: InvalidReason::Breached,
+                description: "is one of the passwords that attackers try first".to_owned(),
+            });
+        }
+        if is_personal(&normalized, profile) {
+            return Err(Invalid {
+                reason: InvalidReason::Personal,
+                description: "must be more than the user's own email, username or name".to_owned(),
             });
         }
         Ok(Self(normalized))
@@ -76,6 +79,90 @@ impl fmt::Debug for Password {
     }
 }
 
+/// Returns the form in which a password is hashed, or nothing if it is longer than bcrypt looks at.
+fn normalize(text: &str) -> Result<Option<Zeroizing<String>>, Invalid> {
+    /// No text of more bytes than this can become [`Password::MAX_BYTES`] or fewer by NFC, which shrinks a
+    /// character to a third at most.
+    const MAX_BYTES_BEFORE_NORMALIZATION: usize = Password::MAX_BYTES * 3;
+    if text.contains('\0') {
+        return Err(Invalid::format("must not contain NUL"));
+    }
+    if text.len() > MAX_BYTES_BEFORE_NORMALIZATION {
+        return Ok(None);
+    }
+    let normalized: Zeroizing<String> = Zeroizing::new(text.nfc().collect());
+    Ok((normalized.len() <= Password::MAX_BYTES).then_some(normalized))
+}
+
+/// Tells whether a password, in any case, is on the list of a hundred thousand common ones that the
+/// program carries (NIST SP 800-63B-4 §3.1.1.2).
+fn is_common(password: &str) -> bool {
+    let lower = Zeroizing::new(password.to_lowercase());
+    is_common_password(password) || is_common_password(lower.as_str())
+}
+
+/// Tells whether little is left of a password without the words that anyone knows who knows the user.
+fn is_personal(password: &str, profile: &Profile) -> bool {
+    /// Shorter words are in many passwords by chance.
+    const MIN_WORD_CHARACTERS: usize = 3;
+    /// The name of this service.
+    const SERVICE: &str = "identity";
+    let known = [
+        profile.email.as_ref().map(|email| email.normalized()),
+        profile.username.as_ref().map(|username| username.normalized()),
+        profile.full_name.as_ref().map(|name| name.as_str()),
+        Some(SERVICE),
+    ];
+    let mut words: Vec<String> = known
+        .into_iter()
+        .flatten()
+        .flat_map(|text| text.split(|character: char| !character.is_alphanumeric()))
+        .map(str::to_lowercase)
+        .filter(|word| word.chars().count() >= MIN_WORD_CHARACTERS)
+        .collect();
+    // A short word may be a part of a longer one.
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    let whole: Zeroizing<String> = Zeroizing::new(
+        password
+            .to_lowercase()
+            .chars()
+            .filter(|character| character.is_alphanumeric())
+            .collect(),
+    );
+    let mut rest = whole.clone();
+    for word in words {
+        rest = Zeroizing::new(rest.replace(&word, ""));
+    }
+    rest.len() < whole.len() && rest.chars().count() < PasswordPolicy::FLOOR
+}
+
+/// A password that somebody presents to be let in.
+#[derive(Debug, Clone)]
+pub enum PresentedPassword {
+    /// It may be somebody's.
+    Possible(Password),
+    /// It is longer than any password can be, so that it is nobody's. bcrypt would ignore the rest.
+    TooLong,
+}
+
+impl PresentedPassword {
+    /// The most bytes of a text that is looked at.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Accepts what somebody may type. NFC-normalised, otherwise taken as it is.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() {
+            return Err(Invalid::required("must be given"));
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(Invalid::too_long(Self::MAX_BYTES, "bytes"));
+        }
+        Ok(normalize(text)?.map_or(Self::TooLong, |normalized| {
+            Self::Possible(Password(normalized))
+        }))
+    }
+}
+
 /// A bcrypt hash: 60 characters. Its `Debug` prints nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
@@ -90,6 +177,12 @@ impl PasswordHash {
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// Returns the cost it was computed with: the two digits after the version.
+    #[must_use]
+    pub(crate) fn cost(&self) -> Option<u32> {
+        self.0.split('$').nth(2)?.parse().ok()
+    }
 }
 
 impl fmt::Debug for PasswordHash {
@@ -100,18 +193,26 @@ impl fmt::Debug for PasswordHash {
 
 #[cfg(test)]
 mod tests {
-    use super::{Password, PasswordHash, PasswordPolicy};
+    use super::{Password, PasswordHash, PasswordPolicy, PresentedPassword};
+    use crate::domain::{Email, FullName, InvalidReason, Profile, Username};
 
-    fn accepts(text: &str) -> bool {
-        Password::parse_new(text, PasswordPolicy::default()).is_ok()
+    fn refusal(text: &str) -> Option<InvalidReason> {
+        refusal_of(text, &Profile::default())
+    }
+
+    fn refusal_of(text: &str, profile: &Profile) -> Option<InvalidReason> {
+        Password::parse_new(text, PasswordPolicy::default(), profile)
+            .err()
+            .map(|invalid| invalid.reason)
     }
 
     #[test]
     fn boundaries() {
-        assert!(!accepts(&"a".repeat(14)));
-        assert!(accepts(&"a".repeat(15)));
-        assert!(accepts(&"a".repeat(72)));
-        assert!(!accepts(&"a".repeat(73)));
+        let accepts = |text: &str| refusal(text).is_none();
+        assert!(!accepts(&"ab".repeat(7)));
+        assert!(accepts(&"abc".repeat(5)));
+        assert!(accepts(&"abc".repeat(24)));
+        assert!(!accepts(&format!("{}a", "abc".repeat(24))));
         assert!(accepts(&"🔑".repeat(18)));
         assert!(!accepts(&"🔑".repeat(19)));
         assert!(!accepts("a password with \0 in it"));
@@ -122,9 +223,58 @@ mod tests {
     }
 
     #[test]
+    fn common_ones_are_refused_in_any_case() {
+        for text in ["passwordpassword", "PasswordPassword", "123456789012345", "1q2w3e4r5t6y7u8i"] {
+            assert_eq!(refusal(text), Some(InvalidReason::Breached), "{text}");
+        }
+        assert_eq!(refusal("zyxwvutsrqponmlkjihg"), None);
+    }
+
+    #[test]
+    fn the_names_of_the_user_do_not_count() {
+        let profile = Profile {
+            email: Email::parse("countess.lovelace@analytical.example").ok(),
+            username: Username::parse(r"\engine\enchantress").ok(),
+            full_name: FullName::parse("Ada Lovelace").ok(),
+            birth_date: None,
+        };
+        for text in [
+            "countess.lovelace@analytical.example",
+            "Ada-Lovelace-1815",
+            "engine\\enchantress!!",
+            "lovelacelovelace",
+            "Identity123456!",
+        ] {
+            let reason = refusal_of(text, &profile);
+            assert_eq!(reason, Some(InvalidReason::Personal), "{text}");
+        }
+        for text in ["lovelace and a bicycle", "correct horse battery"] {
+            assert_eq!(refusal_of(text, &profile), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_presented_may_be_too_long_but_is_never_cut() {
+        let is_possible = |length| {
+            let parsed = PresentedPassword::parse(&"a".repeat(length));
+            matches!(parsed, Ok(PresentedPassword::Possible(_)))
+        };
+        assert!(is_possible(1));
+        assert!(is_possible(72));
+        assert!(!is_possible(73));
+        assert!(!is_possible(1024));
+        assert!(PresentedPassword::parse(&"a".repeat(1024)).is_ok());
+        assert!(PresentedPassword::parse(&"a".repeat(1025)).is_err());
+        assert!(PresentedPassword::parse("a\0b").is_err());
+        assert!(PresentedPassword::parse("").is_err());
+    }
+
+    #[test]
     fn secrets_print_nothing() {
-        let password = Password::parse_new("correct horse battery", PasswordPolicy::default());
+        let policy = PasswordPolicy::default();
+        let password = Password::parse_new("correct horse battery", policy, &Profile::default());
         assert!(!format!("{password:?}").contains("horse"));
         assert!(!format!("{:?}", PasswordHash::new("$2b$12$secret".to_owned())).contains("secret"));
+        assert_eq!(PasswordHash::new("$2b$12$secret".to_owned()).cost(), Some(12));
     }
 }

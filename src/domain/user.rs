@@ -3,7 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, PasswordHash, UserId, Username,
+    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, PasswordHash, SessionEndReason, SessionId,
+    UserId, Username,
 };
 
 /// A user.
@@ -27,6 +28,8 @@ pub struct User {
     pub is_blocked: bool,
     /// Why the user is blocked.
     pub block_reason: Option<BlockReason>,
+    /// Access tokens issued before this time are not accepted.
+    pub tokens_valid_after: Option<DateTime<Utc>>,
     /// Counts the changes, from 1.
     pub version: i64,
     /// When the user was created.
@@ -136,6 +139,7 @@ impl NewUser {
             is_active: true,
             is_blocked: false,
             block_reason: None,
+            tokens_valid_after: None,
             version: 1,
             created_at: self.created_at,
             updated_at: self.created_at,
@@ -169,6 +173,51 @@ pub enum UserChange {
     Block(Option<BlockReason>),
     /// The user is let in again.
     Unblock,
+    /// The user gets a password.
+    SetPassword(NewPassword),
+    /// The user loses its password.
+    RemovePassword,
+    /// The email was confirmed to belong to the user.
+    VerifyEmail,
+}
+
+/// A password that a user gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPassword {
+    /// Its hash.
+    pub hash: PasswordHash,
+    /// The hash that the user must have until then; any if `None`.
+    pub replaces: Option<PasswordHash>,
+    /// The session that goes on.
+    pub kept_session: Option<SessionId>,
+}
+
+impl UserChange {
+    /// Tells whether, and why, the change ends the sessions of the user.
+    #[must_use]
+    pub const fn ends_sessions(&self) -> Option<SessionEndReason> {
+        match self {
+            Self::Deactivate => Some(SessionEndReason::UserDeactivated),
+            Self::Block(_) => Some(SessionEndReason::UserBlocked),
+            Self::SetPassword(_) | Self::RemovePassword => Some(SessionEndReason::PasswordChanged),
+            Self::UpdateProfile(_) | Self::Reactivate | Self::Unblock | Self::VerifyEmail => None,
+        }
+    }
+
+    /// Returns the session that goes on, if the change ends the others only.
+    #[must_use]
+    pub const fn kept_session(&self) -> Option<SessionId> {
+        match self {
+            Self::SetPassword(password) => password.kept_session,
+            Self::UpdateProfile(_)
+            | Self::Deactivate
+            | Self::Reactivate
+            | Self::Block(_)
+            | Self::Unblock
+            | Self::RemovePassword
+            | Self::VerifyEmail => None,
+        }
+    }
 }
 
 /// Why a change did not happen.
@@ -188,6 +237,35 @@ pub enum Refusal {
     RequestIdReused,
     /// Neither email nor username would be left.
     IdentifierRequired,
+    /// Login name and password do not belong together.
+    InvalidCredentials,
+    /// The user is blocked.
+    UserBlocked(UserId),
+    /// The user is inactive.
+    UserInactive(UserId),
+    /// Too many attempts failed.
+    TooManyAttempts {
+        /// How long to wait.
+        retry_after: TimeDelta,
+    },
+    /// People cannot sign up by themselves.
+    SignUpDisabled,
+    /// The method needs an access token.
+    TokenRequired,
+    /// The token is not one of this service for this purpose.
+    TokenInvalid,
+    /// The token has expired.
+    TokenExpired,
+    /// The token was used before.
+    TokenReused,
+    /// The session of the token was ended.
+    SessionEnded,
+    /// There is no such session.
+    SessionNotFound(SessionId),
+    /// It is the only way the user can sign in.
+    LastCredential(UserId),
+    /// The user has no email.
+    EmailRequired(UserId),
 }
 
 impl User {
@@ -214,13 +292,52 @@ impl User {
                 user.is_blocked = false;
                 user.block_reason = None;
             }
+            UserChange::SetPassword(password) => user.set_password(password, now)?,
+            UserChange::RemovePassword => user.remove_password()?,
+            UserChange::VerifyEmail => {
+                user.email_verified_at = user.email_verified_at.or(Some(now));
+            }
         }
         if user == *self {
             return Ok(None);
         }
+        if change.ends_sessions().is_some() {
+            user.tokens_valid_after = Some(now);
+        }
         user.version = self.version.saturating_add(1);
         user.updated_at = now.max(self.updated_at + TimeDelta::microseconds(1));
         Ok(Some(user))
+    }
+
+    /// Refuses whoever is blocked or inactive.
+    pub fn check_state(&self) -> Result<(), Refusal> {
+        if self.is_blocked {
+            Err(Refusal::UserBlocked(self.id))
+        } else if self.is_active {
+            Ok(())
+        } else {
+            Err(Refusal::UserInactive(self.id))
+        }
+    }
+
+    fn set_password(&mut self, password: &NewPassword, now: DateTime<Utc>) -> Result<(), Refusal> {
+        if password.replaces.is_some() && password.replaces != self.password_hash {
+            return Err(Refusal::InvalidCredentials);
+        }
+        self.password_hash = Some(password.hash.clone());
+        self.password_changed_at = Some(now);
+        self.auth_provider = self.auth_provider.or(Some(AuthProvider::Password));
+        Ok(())
+    }
+
+    /// An account that began with a password has no other way to sign in.
+    fn remove_password(&mut self) -> Result<(), Refusal> {
+        if self.password_hash.is_some() && self.auth_provider == Some(AuthProvider::Password) {
+            return Err(Refusal::LastCredential(self.id));
+        }
+        self.password_hash = None;
+        self.password_changed_at = None;
+        Ok(())
     }
 
     fn update_profile(&mut self, update: &ProfileUpdate) -> Result<(), Refusal> {

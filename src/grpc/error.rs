@@ -7,18 +7,20 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};
 use tonic_types::pb::bad_request::FieldViolation;
+use tonic_types::pb::precondition_failure::Violation as PreconditionViolation;
 use tonic_types::pb::{
-    BadRequest, ErrorInfo, RequestInfo, ResourceInfo, RetryInfo, Status as RpcStatus,
+    BadRequest, ErrorInfo, PreconditionFailure, RequestInfo, ResourceInfo, RetryInfo, Status as RpcStatus,
 };
 use uuid::Uuid;
 
 use super::violations::{Violations, reason_name};
 use crate::database::DatabaseError;
-use crate::domain::Refusal;
+use crate::domain::{Refusal, UserId};
 use crate::password_hashing::HashingError;
 use crate::proto::identity::v1::ErrorReason;
 
@@ -46,6 +48,7 @@ struct Parts {
     resource: Option<ResourceInfo>,
     retry_after: Option<Duration>,
     request: Option<RequestInfo>,
+    precondition: Option<PreconditionViolation>,
 }
 
 impl ApiError {
@@ -59,6 +62,7 @@ impl ApiError {
             resource: None,
             retry_after: None,
             request: None,
+            precondition: None,
         }))
     }
 
@@ -155,6 +159,45 @@ impl ApiError {
         )
     }
 
+    /// The caller could not show who it is, or for whom it calls.
+    fn unauthenticated(reason: ErrorReason, message: &str) -> Self {
+        Self::new(Code::Unauthenticated, reason, message)
+    }
+
+    /// A user is not in the state that the call needs.
+    fn precondition(reason: ErrorReason, id: UserId, message: &str) -> Self {
+        Self::failed_precondition(reason, format!("users/{id}"), message)
+    }
+
+    fn failed_precondition(reason: ErrorReason, subject: String, message: &str) -> Self {
+        let mut error = Self::new(Code::FailedPrecondition, reason, message);
+        error.0.precondition = Some(PreconditionViolation {
+            r#type: reason_name(reason),
+            subject,
+            description: message.to_owned(),
+        });
+        error
+    }
+
+    /// Somebody has to wait before the next attempt.
+    fn too_many_attempts(retry_after: TimeDelta) -> Self {
+        /// Who waits for whole seconds is never too early.
+        const AT_LEAST: u64 = 1;
+        let wait = retry_after.to_std().unwrap_or_default();
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let seconds = seconds.max(AT_LEAST);
+        let mut error = Self::new(
+            Code::ResourceExhausted,
+            ErrorReason::TooManyAttempts,
+            format!("too many attempts failed; try again in {seconds} seconds"),
+        );
+        error
+            .0
+            .metadata
+            .insert("retry_after_seconds".to_owned(), seconds.to_string());
+        error.with_retry(Duration::from_secs(seconds))
+    }
+
     /// No user is known by what the caller asked for.
     pub(crate) fn user_not_found(resource_name: String) -> Self {
         Self::new(Code::NotFound, ErrorReason::UserNotFound, "there is no such user")
@@ -205,6 +248,57 @@ impl From<Refusal> for ApiError {
                 ErrorReason::FieldRequired,
                 "a user needs an email or a username",
             )),
+            Refusal::InvalidCredentials => Self::unauthenticated(
+                ErrorReason::InvalidCredentials,
+                "login name and password do not belong together",
+            ),
+            Refusal::TokenRequired => Self::unauthenticated(
+                ErrorReason::TokenRequired,
+                "an access token is needed in the metadata (authorization: Bearer ...)",
+            ),
+            Refusal::TokenInvalid => Self::unauthenticated(
+                ErrorReason::TokenInvalid,
+                "the token is not one of this service for this purpose",
+            ),
+            Refusal::TokenExpired => {
+                Self::unauthenticated(ErrorReason::TokenExpired, "the token has expired")
+            }
+            Refusal::TokenReused => {
+                Self::unauthenticated(ErrorReason::TokenReused, "the token has been used before")
+            }
+            Refusal::SessionEnded => {
+                Self::unauthenticated(ErrorReason::SessionEnded, "the session of the token has ended")
+            }
+            Refusal::TooManyAttempts { retry_after } => Self::too_many_attempts(retry_after),
+            Refusal::UserBlocked(id) => {
+                Self::precondition(ErrorReason::UserBlocked, id, "the user is blocked")
+            }
+            Refusal::UserInactive(id) => {
+                Self::precondition(ErrorReason::UserInactive, id, "the user is inactive")
+            }
+            Refusal::LastCredential(id) => Self::precondition(
+                ErrorReason::LastCredential,
+                id,
+                "the password is the only way the user can sign in",
+            ),
+            Refusal::EmailRequired(id) => {
+                Self::precondition(ErrorReason::EmailRequired, id, "the user has no email")
+            }
+            Refusal::SignUpDisabled => Self::failed_precondition(
+                ErrorReason::SignUpDisabled,
+                "identity.v1.AuthService".to_owned(),
+                "people cannot sign up by themselves here",
+            ),
+            Refusal::SessionNotFound(id) => {
+                let text = "there is no such session";
+                let mut error = Self::new(Code::NotFound, ErrorReason::SessionNotFound, text);
+                error.0.resource = Some(ResourceInfo {
+                    resource_type: "identity.v1.Session".to_owned(),
+                    resource_name: format!("sessions/{id}"),
+                    ..ResourceInfo::default()
+                });
+                error
+            }
         }
     }
 }
@@ -262,6 +356,13 @@ impl From<ApiError> for Status {
         if let Some(retry_after) = error.retry_after {
             let retry_delay = prost_types::Duration::try_from(retry_after).ok();
             details.push(pack("google.rpc.RetryInfo", &RetryInfo { retry_delay }));
+        }
+        if let Some(violation) = error.precondition {
+            let violations = vec![violation];
+            details.push(pack(
+                "google.rpc.PreconditionFailure",
+                &PreconditionFailure { violations },
+            ));
         }
         if let Some(request) = &error.request {
             details.push(pack("google.rpc.RequestInfo", request));

@@ -13,7 +13,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Uuid;
 
-use crate::domain::{ListPosition, UserId};
+use crate::domain::ListPosition;
 use crate::master_key::{KeyPurpose, MasterKey};
 
 /// Makes and reads page tokens.
@@ -57,7 +57,7 @@ impl PageTokens {
         let mut sealed = Vec::with_capacity(PLAIN_BYTES + AES_256_GCM.tag_len());
         sealed.extend(now.timestamp_micros().to_be_bytes());
         sealed.extend(position.created_at.timestamp_micros().to_be_bytes());
-        sealed.extend(position.id.uuid().as_bytes());
+        sealed.extend(position.id.as_bytes());
         self.0
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(list), &mut sealed)
             .ok()?;
@@ -86,7 +86,7 @@ impl PageTokens {
         }
         Ok(ListPosition {
             created_at,
-            id: UserId::from_stored(id),
+            id,
         })
     }
 }

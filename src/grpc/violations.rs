@@ -48,6 +48,8 @@ impl Violations {
             InvalidReason::Format => (ErrorReason::InvalidFormat, None),
             InvalidReason::OutOfRange { limit } => (ErrorReason::ValueOutOfRange, Some(limit)),
             InvalidReason::TooWeak { limit } => (ErrorReason::PasswordTooWeak, Some(limit)),
+            InvalidReason::Personal => (ErrorReason::PasswordTooWeak, None),
+            InvalidReason::Breached => (ErrorReason::PasswordBreached, None),
         };
         self.0.push(Violation {
             field: field.to_owned(),

@@ -3,7 +3,17 @@
 //! This folder is compiled twice, as a module of `postgres` and of `sqlite`. `super::Connection` is the
 //! only difference; a query that has to be written differently is a function in those two modules.
 
+pub(crate) mod lockouts;
+pub(crate) mod login_attempts;
+pub(crate) mod one_time_tokens;
+pub(crate) mod refresh_tokens;
 pub(crate) mod request_ids;
+pub(crate) mod sessions;
+pub(crate) mod sign_ins;
+pub(crate) mod signing_keys;
 pub(crate) mod users;
 
-use super::{Backend, Connection, email_has_prefix, lock_user};
+use super::{
+    Backend, COUNT_ATTEMPT, Connection, email_has_prefix, keep_user, lock_session, lock_signing_keys,
+    lock_user,
+};

@@ -1,18 +1,20 @@
 //! Queries of `users`.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper,
 };
 use diesel_async::RunQueryDsl;
 
 use super::request_ids::{self, Claim};
-use super::{Backend, Connection, email_has_prefix, lock_user};
+use super::{Backend, Connection, email_has_prefix, lock_user, login_attempts, sessions};
 use crate::database::DatabaseError;
 use crate::database::rows::UserRow;
 use crate::database::schema::users;
 use crate::database::sql_types::{StoredTime, StoredUuid};
 use crate::domain::{
-    DeleteUser, ListUsers, NewUser, Refusal, UpdateUser, User, UserId, UserOrder, WithRequest,
+    DeleteUser, EndSessions, ListUsers, NewUser, PasswordHash, Refusal, UpdateUser, User, UserChange, UserId,
+    UserOrder, WithRequest,
 };
 
 /// Returns the user with an id.
@@ -106,14 +108,14 @@ pub(crate) async fn list(
             users::created_at.ge(StoredTime(after.created_at)).and(
                 users::created_at
                     .gt(StoredTime(after.created_at))
-                    .or(users::id.gt(StoredUuid::from(after.id))),
+                    .or(users::id.gt(StoredUuid(after.id))),
             ),
         ),
         (UserOrder::CreatedAtDescending, Some(after)) => query.filter(
             users::created_at.le(StoredTime(after.created_at)).and(
                 users::created_at
                     .lt(StoredTime(after.created_at))
-                    .or(users::id.lt(StoredUuid::from(after.id))),
+                    .or(users::id.lt(StoredUuid(after.id))),
             ),
         ),
         (UserOrder::CreatedAt | UserOrder::CreatedAtDescending, None) => query,
@@ -134,12 +136,17 @@ pub(crate) async fn create(
     if let Claim::Done(id) = request_ids::claim(tx, request.as_ref(), value.id).await? {
         return present(tx, id).await;
     }
-    let user = value.clone().into_user();
+    insert(tx, value).await
+}
+
+/// Writes a new user.
+pub(super) async fn insert(tx: &mut Connection, user: &NewUser) -> Result<User, DatabaseError> {
+    let created = user.clone().into_user();
     diesel::insert_into(users::table)
-        .values(UserRow::from(&user))
+        .values(UserRow::from(&created))
         .execute(tx)
         .await?;
-    Ok(user)
+    Ok(created)
 }
 
 /// Changes a user, and returns it as it is afterwards.
@@ -160,14 +167,47 @@ pub(crate) async fn change(
     if etag.as_ref().is_some_and(|etag| *etag != user.etag()) {
         return Err(Refusal::EtagMismatch(*id).into());
     }
-    let Some(changed) = user.after(change, *now)? else {
+    apply(tx, user, change, *now).await
+}
+
+/// Changes a user that this transaction has locked, and ends its sessions if the change does.
+pub(super) async fn apply(
+    tx: &mut Connection,
+    user: User,
+    change: &UserChange,
+    now: DateTime<Utc>,
+) -> Result<User, DatabaseError> {
+    let Some(changed) = user.after(change, now)? else {
         return Ok(user);
     };
-    diesel::update(users::table.find(StoredUuid::from(*id)))
+    diesel::update(users::table.find(StoredUuid::from(changed.id)))
         .set(UserRow::from(&changed))
         .execute(tx)
         .await?;
+    if let Some(reason) = change.ends_sessions() {
+        let end = EndSessions {
+            user_id: changed.id,
+            reason,
+            except: change.kept_session(),
+            now,
+        };
+        sessions::end_all(tx, &end).await?;
+    }
     Ok(changed)
+}
+
+/// Replaces the hash of a password by another one of the same password, unless the password was changed
+/// meanwhile. Tells whether it did.
+pub(crate) async fn rehash(
+    tx: &mut Connection,
+    (id, old, new): &(UserId, PasswordHash, PasswordHash),
+) -> Result<bool, DatabaseError> {
+    let updated = diesel::update(users::table.find(StoredUuid::from(*id)))
+        .filter(users::password_hash.eq(old.reveal()))
+        .set(users::password_hash.eq(new.reveal()))
+        .execute(tx)
+        .await?;
+    Ok(updated == 1)
 }
 
 /// Deletes a user and all that belongs to it.
@@ -183,13 +223,15 @@ pub(crate) async fn delete(
     if etag.as_ref().is_some_and(|etag| *etag != user.etag()) {
         return Err(Refusal::EtagMismatch(*id).into());
     }
+    login_attempts::forget_user(tx, *id).await?;
     diesel::delete(users::table.find(StoredUuid::from(*id)))
         .execute(tx)
         .await?;
     Ok(())
 }
 
-async fn present(tx: &mut Connection, id: UserId) -> Result<User, DatabaseError> {
+/// Returns the user that a request was about, as it is now.
+pub(super) async fn present(tx: &mut Connection, id: UserId) -> Result<User, DatabaseError> {
     let user = get_by_id(tx, &id).await?;
     Ok(user.ok_or(Refusal::UserNotFound(id))?)
 }

@@ -15,6 +15,7 @@ pub(super) async fn create_user(
 ) -> Result<CreateUserResponse, ApiError> {
     let mut violations = Violations::default();
     let profile = profile(users, context, request.user.as_ref(), &mut violations);
+    let none = Profile::default();
     let id = violations.take(
         "user_id",
         convert::optional(&request.user_id, UserId::parse_chosen),
@@ -22,7 +23,8 @@ pub(super) async fn create_user(
     let password = violations.take(
         "password",
         convert::optional(&request.password, |text| {
-            Password::parse_new(text, users.password_policy)
+            let known = profile.as_ref().unwrap_or(&none);
+            Password::parse_new(text, users.password_policy, known)
         }),
     );
     let record = users.fingerprints.record(

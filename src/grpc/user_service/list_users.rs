@@ -49,7 +49,7 @@ pub(super) async fn list_users(
         Some(last) if has_more => {
             let position = ListPosition {
                 created_at: last.created_at,
-                id: last.id,
+                id: last.id.uuid(),
             };
             users
                 .page_tokens

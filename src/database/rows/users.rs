@@ -1,9 +1,9 @@
-//! Rows as they are stored, and their conversion to and from the domain.
+//! Rows of `users`.
 
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
 
-use super::schema::{request_ids, users};
-use super::sql_types::{AuthProvider as AuthProviderColumn, StoredDate, StoredTime, StoredUuid};
+use crate::database::schema::users;
+use crate::database::sql_types::{AuthProvider as AuthProviderColumn, StoredDate, StoredTime, StoredUuid};
 use crate::domain::{
     AuthProvider, BirthDate, BlockReason, Email, FullName, PasswordHash, Profile, User, UserId, Username,
 };
@@ -27,6 +27,7 @@ pub(crate) struct UserRow {
     is_active: bool,
     is_blocked: bool,
     block_reason: Option<String>,
+    tokens_valid_after: Option<StoredTime>,
     version: i64,
     created_at: StoredTime,
     updated_at: StoredTime,
@@ -55,6 +56,7 @@ impl From<UserRow> for User {
             is_active: row.is_active,
             is_blocked: row.is_blocked,
             block_reason: row.block_reason.map(BlockReason::from_stored),
+            tokens_valid_after: row.tokens_valid_after.map(|time| time.0),
             version: row.version,
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
@@ -88,6 +90,7 @@ impl From<&User> for UserRow {
                 .block_reason
                 .as_ref()
                 .map(|reason| reason.as_str().to_owned()),
+            tokens_valid_after: user.tokens_valid_after.map(StoredTime),
             version: user.version,
             created_at: StoredTime(user.created_at),
             updated_at: StoredTime(user.updated_at),
@@ -115,17 +118,4 @@ impl From<AuthProvider> for AuthProviderColumn {
             AuthProvider::Oidc => Self::Oidc,
         }
     }
-}
-
-/// A row of `request_ids`.
-#[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = request_ids)]
-pub(crate) struct RequestIdRow {
-    pub(crate) caller: String,
-    pub(crate) method: String,
-    pub(crate) request_id: StoredUuid,
-    pub(crate) fingerprint: Vec<u8>,
-    pub(crate) user_id: StoredUuid,
-    pub(crate) created_at: StoredTime,
-    pub(crate) expires_at: StoredTime,
 }

@@ -1,0 +1,105 @@
+//! Queries of `refresh_tokens`.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::prelude::{ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper};
+use diesel_async::RunQueryDsl;
+
+use super::Connection;
+use crate::database::DatabaseError;
+use crate::database::rows::RefreshTokenRow;
+use crate::database::schema::refresh_tokens;
+use crate::database::sql_types::{StoredTime, StoredUuid};
+use crate::domain::{EndSessions, NewRefreshToken, RefreshToken};
+
+/// Returns the token with a digest.
+pub(crate) async fn get_by_token_hash(
+    connection: &mut Connection,
+    token_hash: &[u8; 32],
+) -> Result<Option<RefreshToken>, DatabaseError> {
+    let row = refresh_tokens::table
+        .filter(refresh_tokens::token_hash.eq(token_hash.as_slice()))
+        .select(RefreshTokenRow::as_select())
+        .first(connection)
+        .await
+        .optional()?;
+    Ok(row.map(RefreshToken::from))
+}
+
+/// Stores a token.
+pub(crate) async fn create(tx: &mut Connection, token: &NewRefreshToken) -> Result<(), DatabaseError> {
+    diesel::insert_into(refresh_tokens::table)
+        .values(RefreshTokenRow::from(token))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Marks a token as exchanged, if it was neither exchanged nor revoked. Tells whether it did.
+pub(super) async fn mark_used(
+    tx: &mut Connection,
+    token_hash: &[u8; 32],
+    now: DateTime<Utc>,
+) -> Result<bool, DatabaseError> {
+    let exchangeable = refresh_tokens::table
+        .filter(refresh_tokens::token_hash.eq(token_hash.as_slice()))
+        .filter(refresh_tokens::used_at.is_null())
+        .filter(refresh_tokens::revoked_at.is_null());
+    let updated = diesel::update(exchangeable)
+        .set(refresh_tokens::used_at.eq(Some(StoredTime(now))))
+        .execute(tx)
+        .await?;
+    Ok(updated == 1)
+}
+
+/// Revokes the live tokens of sessions.
+pub(super) async fn revoke_of_sessions(
+    tx: &mut Connection,
+    sessions: &[StoredUuid],
+    now: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let live = refresh_tokens::table
+        .filter(refresh_tokens::session_id.eq_any(sessions))
+        .filter(refresh_tokens::used_at.is_null())
+        .filter(refresh_tokens::revoked_at.is_null());
+    diesel::update(live)
+        .set(refresh_tokens::revoked_at.eq(Some(StoredTime(now))))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Revokes the live tokens of a user.
+pub(super) async fn revoke_of_user(tx: &mut Connection, end: &EndSessions) -> Result<(), DatabaseError> {
+    let kept = end.except.map_or(StoredUuid(uuid::Uuid::nil()), StoredUuid::from);
+    let live = refresh_tokens::table
+        .filter(refresh_tokens::user_id.eq(StoredUuid::from(end.user_id)))
+        .filter(refresh_tokens::used_at.is_null())
+        .filter(refresh_tokens::revoked_at.is_null())
+        .filter(refresh_tokens::session_id.ne(kept));
+    diesel::update(live)
+        .set(refresh_tokens::revoked_at.eq(Some(StoredTime(end.now))))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Deletes tokens that expired before a time, at most `batch` of them, and returns how many.
+///
+/// That a used token is presented again is recognised without its row: the token itself says which one it is.
+pub(crate) async fn delete_expired(
+    tx: &mut Connection,
+    (now, older_than, batch): &(DateTime<Utc>, TimeDelta, i64),
+) -> Result<usize, DatabaseError> {
+    let expired: Vec<StoredUuid> = refresh_tokens::table
+        .filter(refresh_tokens::expires_at.lt(StoredTime(*now - *older_than)))
+        .select(refresh_tokens::id)
+        .order(refresh_tokens::expires_at)
+        .limit(*batch)
+        .load(tx)
+        .await?;
+    Ok(
+        diesel::delete(refresh_tokens::table.filter(refresh_tokens::id.eq_any(expired)))
+            .execute(tx)
+            .await?,
+    )
+}

@@ -1,0 +1,284 @@
+//! Queries of `sessions`.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::prelude::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper,
+};
+use diesel_async::RunQueryDsl;
+
+use super::{Backend, Connection, keep_user, lock_session, lock_user, login_attempts, refresh_tokens};
+use crate::database::DatabaseError;
+use crate::database::rows::{SessionRow, UserRow};
+use crate::database::schema::{sessions, users as users_table};
+use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
+use crate::domain::{
+    EndSessions, ListSessions, LoginFailure, NewLoginAttempt, NewRefreshToken, Refresh, RefreshSession,
+    RefreshedSession, Refusal, Session, SessionEndReason, SessionId, SignInMethod, User, UserId,
+};
+
+/// Returns a session.
+pub(crate) async fn get(
+    connection: &mut Connection,
+    id: &SessionId,
+) -> Result<Option<Session>, DatabaseError> {
+    let row = sessions::table
+        .find(StoredUuid::from(*id))
+        .select(SessionRow::as_select())
+        .first(connection)
+        .await
+        .optional()?;
+    Ok(row.map(Session::from))
+}
+
+/// Returns a session and its user.
+pub(crate) async fn get_with_user(
+    connection: &mut Connection,
+    id: &SessionId,
+) -> Result<Option<(Session, User)>, DatabaseError> {
+    let row: Option<(SessionRow, UserRow)> = sessions::table
+        .inner_join(users_table::table)
+        .filter(sessions::id.eq(StoredUuid::from(*id)))
+        .select((SessionRow::as_select(), UserRow::as_select()))
+        .first(connection)
+        .await
+        .optional()?;
+    Ok(row.map(|(session, user)| (session.into(), user.into())))
+}
+
+/// Returns the sessions of a user, the newest first, after a position.
+pub(crate) async fn list(
+    connection: &mut Connection,
+    list: &ListSessions,
+) -> Result<Vec<Session>, DatabaseError> {
+    let mut query = sessions::table
+        .filter(sessions::user_id.eq(StoredUuid::from(list.user_id)))
+        .select(SessionRow::as_select())
+        .into_boxed::<Backend>();
+    if let Some(now) = list.live_at {
+        query = query
+            .filter(sessions::revoked_at.is_null())
+            .filter(sessions::idle_expires_at.gt(StoredTime(now)));
+    }
+    if let Some(after) = &list.after {
+        query = query.filter(
+            sessions::created_at.le(StoredTime(after.created_at)).and(
+                sessions::created_at
+                    .lt(StoredTime(after.created_at))
+                    .or(sessions::id.lt(StoredUuid(after.id))),
+            ),
+        );
+    }
+    let rows: Vec<SessionRow> = query
+        .order((sessions::created_at.desc(), sessions::id.desc()))
+        .limit(list.limit)
+        .load(connection)
+        .await?;
+    Ok(rows.into_iter().map(Session::from).collect())
+}
+
+/// Begins a session with its first refresh token.
+pub(super) async fn begin(tx: &mut Connection, token: &NewRefreshToken) -> Result<(), DatabaseError> {
+    diesel::insert_into(sessions::table)
+        .values(SessionRow::from(&token.session))
+        .execute(tx)
+        .await?;
+    refresh_tokens::create(tx, token).await?;
+    Ok(())
+}
+
+/// Ends the sessions of a user beyond the `most` that were refreshed last.
+pub(super) async fn keep_newest(
+    tx: &mut Connection,
+    user_id: UserId,
+    most: i64,
+    now: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let surplus: Vec<StoredUuid> = sessions::table
+        .filter(sessions::user_id.eq(StoredUuid::from(user_id)))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::idle_expires_at.gt(StoredTime(now)))
+        .order((sessions::last_refresh_at.desc(), sessions::id.desc()))
+        .select(sessions::id)
+        .limit(i64::MAX)
+        .offset(most)
+        .load(tx)
+        .await?;
+    if surplus.is_empty() {
+        return Ok(());
+    }
+    diesel::update(sessions::table.filter(sessions::id.eq_any(&surplus)))
+        .set((
+            sessions::revoked_at.eq(Some(StoredTime(now))),
+            sessions::revoke_reason.eq(Some(StoredName(SessionEndReason::SessionLimit))),
+        ))
+        .execute(tx)
+        .await?;
+    refresh_tokens::revoke_of_sessions(tx, &surplus, now).await
+}
+
+/// Exchanges a refresh token, or says why not. A token that was used before ends its session.
+pub(crate) async fn refresh(
+    tx: &mut Connection,
+    refresh: &RefreshSession,
+) -> Result<RefreshedSession, DatabaseError> {
+    // The user first: a deletion locks in this order, too.
+    let user = keep_user(tx, refresh.user_id).await?;
+    let Some((user, session)) = user.zip(lock_session(tx, refresh.session_id).await?) else {
+        return Ok(RefreshedSession::Refused(Refusal::TokenInvalid));
+    };
+    if session.client.client_id != refresh.client.client_id {
+        record(tx, &session, refresh, LoginFailure::WrongClient).await?;
+        return Ok(RefreshedSession::Refused(Refusal::TokenInvalid));
+    }
+    // Whoever is blocked by hand, in SQL, still has sessions that were not ended.
+    if user.check_state().is_err() {
+        return Ok(RefreshedSession::Refused(Refusal::SessionEnded));
+    }
+    match session.refresh(refresh.generation, refresh.now) {
+        Refresh::Ended => Ok(RefreshedSession::Refused(Refusal::SessionEnded)),
+        Refresh::Expired => Ok(RefreshedSession::Refused(Refusal::TokenExpired)),
+        Refresh::Repeat => Ok(RefreshedSession::Refreshed(session)),
+        Refresh::Rotate => rotate(tx, session, refresh).await,
+        Refresh::Reused => {
+            record(tx, &session, refresh, LoginFailure::TokenReused).await?;
+            end_locked(tx, session, SessionEndReason::TokenReused, refresh.now).await?;
+            Ok(RefreshedSession::Refused(Refusal::TokenReused))
+        }
+    }
+}
+
+async fn rotate(
+    tx: &mut Connection,
+    session: Session,
+    refresh: &RefreshSession,
+) -> Result<RefreshedSession, DatabaseError> {
+    let is_exchanged = refresh_tokens::mark_used(tx, &refresh.token_hash, refresh.now).await?;
+    if !is_exchanged {
+        // The token itself was revoked, or its row removed, by hand.
+        return Ok(RefreshedSession::Refused(Refusal::SessionEnded));
+    }
+    let rotated = session.rotated(refresh.policy, refresh.now);
+    diesel::update(sessions::table.find(StoredUuid::from(rotated.id)))
+        .set((
+            sessions::generation.eq(rotated.generation),
+            sessions::last_refresh_at.eq(StoredTime(rotated.last_refresh_at)),
+            sessions::idle_expires_at.eq(StoredTime(rotated.idle_expires_at)),
+        ))
+        .execute(tx)
+        .await?;
+    let token = NewRefreshToken {
+        session: rotated,
+        token_hash: refresh.next_token_hash,
+        client: refresh.client.clone(),
+        created_at: refresh.now,
+    };
+    refresh_tokens::create(tx, &token).await?;
+    Ok(RefreshedSession::Refreshed(token.session))
+}
+
+/// Records that a refresh token was presented that should not have been.
+async fn record(
+    tx: &mut Connection,
+    session: &Session,
+    refresh: &RefreshSession,
+    failure: LoginFailure,
+) -> Result<(), DatabaseError> {
+    let attempt = NewLoginAttempt {
+        user_id: Some(session.user_id),
+        identifier: None,
+        client: refresh.client.clone(),
+        method: SignInMethod::RefreshToken,
+        failure: Some(failure),
+        attempted_at: refresh.now,
+    };
+    login_attempts::create(tx, &attempt).await
+}
+
+/// Ends a session, and returns it as it is afterwards and whether it was live until then.
+pub(crate) async fn end(
+    tx: &mut Connection,
+    (id, reason, now): &(SessionId, SessionEndReason, DateTime<Utc>),
+) -> Result<Option<(Session, bool)>, DatabaseError> {
+    let Some(session) = lock_session(tx, *id).await? else {
+        return Ok(None);
+    };
+    let was_live = session.is_live(*now);
+    let ended = end_locked(tx, session, *reason, *now).await?;
+    Ok(Some((ended, was_live)))
+}
+
+async fn end_locked(
+    tx: &mut Connection,
+    mut session: Session,
+    reason: SessionEndReason,
+    now: DateTime<Utc>,
+) -> Result<Session, DatabaseError> {
+    if session.ended.is_some() {
+        return Ok(session);
+    }
+    diesel::update(sessions::table.find(StoredUuid::from(session.id)))
+        .set((
+            sessions::revoked_at.eq(Some(StoredTime(now))),
+            sessions::revoke_reason.eq(Some(StoredName(reason))),
+        ))
+        .execute(tx)
+        .await?;
+    refresh_tokens::revoke_of_sessions(tx, &[session.id.into()], now).await?;
+    session.ended = Some((now, reason));
+    Ok(session)
+}
+
+/// Ends the sessions of a user, and returns how many of them were live.
+pub(crate) async fn end_all(tx: &mut Connection, end: &EndSessions) -> Result<usize, DatabaseError> {
+    let kept = end.except.map_or(StoredUuid(uuid::Uuid::nil()), StoredUuid::from);
+    let of_user = sessions::table
+        .filter(sessions::user_id.eq(StoredUuid::from(end.user_id)))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::id.ne(kept));
+    let ended: Vec<StoredTime> = diesel::update(of_user)
+        .set((
+            sessions::revoked_at.eq(Some(StoredTime(end.now))),
+            sessions::revoke_reason.eq(Some(StoredName(end.reason))),
+        ))
+        .returning(sessions::idle_expires_at)
+        .get_results(tx)
+        .await?;
+    refresh_tokens::revoke_of_user(tx, end).await?;
+    Ok(ended.into_iter().filter(|expiry| end.now < expiry.0).count())
+}
+
+/// Ends every session of a user that somebody asked for by its id, and returns how many were live.
+/// Access tokens that are out are not accepted any more.
+pub(crate) async fn end_all_of_user(
+    tx: &mut Connection,
+    end: &EndSessions,
+) -> Result<usize, DatabaseError> {
+    if lock_user(tx, end.user_id).await?.is_none() {
+        return Err(Refusal::UserNotFound(end.user_id).into());
+    }
+    diesel::update(users_table::table.find(StoredUuid::from(end.user_id)))
+        .set(users_table::tokens_valid_after.eq(Some(StoredTime(end.now))))
+        .execute(tx)
+        .await?;
+    end_all(tx, end).await
+}
+
+/// Deletes sessions that expired or were ended a while ago, at most `batch` of them, and returns how many.
+pub(crate) async fn purge(
+    tx: &mut Connection,
+    (now, batch): &(DateTime<Utc>, i64),
+) -> Result<usize, DatabaseError> {
+    /// How long a session can still be looked at after its end.
+    const KEPT: TimeDelta = TimeDelta::days(7);
+    let before = StoredTime(*now - KEPT);
+    let over: Vec<StoredUuid> = sessions::table
+        .filter(sessions::idle_expires_at.lt(before))
+        .select(sessions::id)
+        .order(sessions::idle_expires_at)
+        .limit(*batch)
+        .load(tx)
+        .await?;
+    Ok(diesel::delete(sessions::table.filter(sessions::id.eq_any(over)))
+        .execute(tx)
+        .await?)
+}

@@ -1,0 +1,68 @@
+//! What a sign-in writes, all of it or nothing.
+
+use super::request_ids::{self, Claim};
+use super::{Connection, lock_user, lockouts, login_attempts, sessions, users};
+use crate::database::DatabaseError;
+use crate::domain::{
+    LoginFailure, NewLoginAttempt, NewSignUp, Refusal, SignInDecision, SignUpDecision, VerifiedSignIn,
+    WithRequest,
+};
+
+/// Begins the session of a user whose password is right, unless the user is kept out.
+pub(crate) async fn complete(
+    tx: &mut Connection,
+    sign_in: &VerifiedSignIn,
+) -> Result<SignInDecision, DatabaseError> {
+    let VerifiedSignIn {
+        token,
+        verified,
+        attempt,
+        reservation,
+        policy,
+        now,
+    } = sign_in;
+    let user_id = token.session.user_id;
+    let user = lock_user(tx, user_id).await?;
+    // The password was right a moment ago; it may have been changed, or the user deleted, meanwhile.
+    let Some(user) = user.filter(|user| user.password_hash.as_ref() == Some(verified)) else {
+        return Ok(SignInDecision::Refused(Refusal::InvalidCredentials));
+    };
+    if let Err(refusal) = user.check_state() {
+        let failure = match refusal {
+            Refusal::UserBlocked(_) => LoginFailure::UserBlocked,
+            _ => LoginFailure::UserInactive,
+        };
+        let failed = NewLoginAttempt {
+            failure: Some(failure),
+            ..attempt.clone()
+        };
+        login_attempts::create(tx, &failed).await?;
+        // A right password is not a guess.
+        lockouts::release(tx, &(*reservation, *now)).await?;
+        return Ok(SignInDecision::Refused(refusal));
+    }
+    sessions::begin(tx, token).await?;
+    sessions::keep_newest(tx, user_id, policy.max_per_user, *now).await?;
+    login_attempts::create(tx, attempt).await?;
+    lockouts::succeed(tx, reservation, *now).await?;
+    Ok(SignInDecision::SignedIn(user))
+}
+
+/// Creates a user and begins the first session, once per request id.
+pub(crate) async fn sign_up(
+    tx: &mut Connection,
+    WithRequest { value, request }: &WithRequest<NewSignUp>,
+) -> Result<SignUpDecision, DatabaseError> {
+    let NewSignUp {
+        user,
+        token,
+        attempt,
+    } = value;
+    if let Claim::Done(id) = request_ids::claim(tx, request.as_ref(), user.id).await? {
+        return Ok(SignUpDecision::Repeated(id));
+    }
+    let created = users::insert(tx, user).await?;
+    sessions::begin(tx, token).await?;
+    login_attempts::create(tx, attempt).await?;
+    Ok(SignUpDecision::SignedUp(created))
+}

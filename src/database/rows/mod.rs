@@ -1,0 +1,13 @@
+//! Rows as they are stored, and their conversion to and from the domain.
+
+mod login_attempts;
+mod request_ids;
+mod sessions;
+mod signing_keys;
+mod users;
+
+pub(crate) use login_attempts::LoginAttemptRow;
+pub(crate) use request_ids::RequestIdRow;
+pub(crate) use sessions::{RefreshTokenRow, SessionRow};
+pub(crate) use signing_keys::SigningKeyRow;
+pub(crate) use users::UserRow;

@@ -1,0 +1,53 @@
+//! Sign-ins, as the repositories take them.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    NewLoginAttempt, NewRefreshToken, NewUser, PasswordHash, Refusal, Reservation, SessionPolicy, User, UserId,
+};
+
+/// A sign-in whose password is right.
+#[derive(Debug, Clone)]
+pub struct VerifiedSignIn {
+    /// The session and its first refresh token.
+    pub token: NewRefreshToken,
+    /// The hash that the password was verified against. The user must still have it.
+    pub verified: PasswordHash,
+    /// The attempt, as a success.
+    pub attempt: NewLoginAttempt,
+    /// How the attempt was counted.
+    pub reservation: Reservation,
+    /// How many sessions a user may have.
+    pub policy: SessionPolicy,
+    /// The time of the sign-in.
+    pub now: DateTime<Utc>,
+}
+
+/// What became of a sign-in whose password is right.
+#[derive(Debug, Clone)]
+pub enum SignInDecision {
+    /// The session has begun.
+    SignedIn(User),
+    /// It has not; the attempt is recorded all the same.
+    Refused(Refusal),
+}
+
+/// A user who signs up, with the first session.
+#[derive(Debug, Clone)]
+pub struct NewSignUp {
+    /// The user.
+    pub user: NewUser,
+    /// The session and its first refresh token.
+    pub token: NewRefreshToken,
+    /// The attempt, as a success.
+    pub attempt: NewLoginAttempt,
+}
+
+/// What became of somebody who signed up.
+#[derive(Debug, Clone)]
+pub enum SignUpDecision {
+    /// The user was created and signed in.
+    SignedUp(User),
+    /// An earlier attempt at the same request created this user.
+    Repeated(UserId),
+}

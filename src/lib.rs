@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` walks through it. The library exists for the binary, its tests and its benches; its
 //! interface is the protos, not these modules.
 
+mod assembly;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -16,4 +17,7 @@ pub mod password_hashing;
 pub mod proto;
 pub mod repositories;
 pub mod server;
+pub mod sign_in;
 pub mod telemetry;
+pub mod tokens;
+pub mod upkeep;

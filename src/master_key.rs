@@ -83,6 +83,12 @@ pub enum KeyPurpose {
     PageTokens,
     /// Tells requests with the same request id apart.
     RequestFingerprints,
+    /// Authenticates refresh tokens.
+    RefreshTokens,
+    /// Encrypts signing keys.
+    SigningKeys,
+    /// Hides whom failed attempts are counted for.
+    Lockouts,
 }
 
 impl KeyPurpose {
@@ -91,6 +97,9 @@ impl KeyPurpose {
         match self {
             Self::PageTokens => b"identity/v1/page-tokens",
             Self::RequestFingerprints => b"identity/v1/request-fingerprints",
+            Self::RefreshTokens => b"identity/v1/refresh-tokens",
+            Self::SigningKeys => b"identity/v1/signing-keys",
+            Self::Lockouts => b"identity/v1/lockouts",
         }
     }
 }

@@ -15,20 +15,18 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tower::Layer;
 
+use crate::assembly::Assembly;
 use crate::clock::Clock;
 use crate::config::{DatabaseUrl, LimitSettings, Settings};
 use crate::database::migrations::MigrationError;
 use crate::database::{Database, DatabaseError};
-use crate::grpc::{
-    self, CallLayer, CallService, PageTokens, RequestFingerprints, ServerStatus, StatusServiceImpl,
-    UserServiceImpl, Users,
-};
+use crate::grpc::{self, CallLayer, CallService};
 use crate::health::Health;
 use crate::http::{self, Operations};
 use crate::master_key::{MasterKey, MasterKeyError};
-use crate::password_hashing::PasswordHasher;
-use crate::repositories::{RequestIdRepository, UserRepository};
 use crate::telemetry::Metrics;
+use crate::tokens::TokenError;
+use crate::upkeep::Upkeep;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +52,10 @@ pub enum StartError {
     Database(#[from] DatabaseError),
     /// The migrations do not fit or failed.
     #[error("DATABASE_URL: {0}")]
-    Migration(#[from] MigrationError),
+    Migration(MigrationError),
+    /// The signing keys cannot be read.
+    #[error("IDENTITY_MASTER_KEY: {0}")]
+    SigningKeys(TokenError),
     /// There are migrations to apply, and the server was told not to.
     #[error(
         "DATABASE_URL: {0} migrations are pending and IDENTITY_MIGRATE is off; run `identity migrate up`"
@@ -63,6 +64,34 @@ pub enum StartError {
     /// The services cannot be put together: a fault of this program.
     #[error("the services cannot be put together: {0}")]
     Services(String),
+}
+
+impl StartError {
+    /// Tells whether the database is merely not there yet.
+    const fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Database(DatabaseError::Unavailable(_) | DatabaseError::Conflict(_))
+        )
+    }
+}
+
+impl From<MigrationError> for StartError {
+    fn from(error: MigrationError) -> Self {
+        match error {
+            MigrationError::Database(error) => Self::Database(error),
+            error => Self::Migration(error),
+        }
+    }
+}
+
+impl From<TokenError> for StartError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Database(error) => Self::Database(error),
+            error => Self::SigningKeys(error),
+        }
+    }
 }
 
 /// A server that runs.
@@ -135,31 +164,18 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<RunningS
     let operations_address = address_of(&operations_listener, settings.listen.operations);
 
     let health = Health::new(grpc::service_names());
-    let hasher = PasswordHasher::new(
-        settings.passwords.bcrypt_cost,
-        settings.passwords.hashing_concurrency,
-        settings.passwords.hashing_queue,
-        metrics.hashing.clone(),
-    );
-    let users = UserServiceImpl::new(Users {
-        users: UserRepository::new(database.clone()),
-        request_ids: RequestIdRepository::new(database.clone()),
-        hasher: hasher.clone(),
-        password_policy: settings.passwords.policy,
-        required_fields: settings.profile.required.clone(),
-        page_tokens: PageTokens::new(&master_key)
-            .ok_or_else(|| StartError::Services("no key for page tokens".to_owned()))?,
-        fingerprints: RequestFingerprints::new(&master_key),
-    });
-    let status = StatusServiceImpl::new(ServerStatus::new(
-        database.clone(),
-        health.clone(),
-        hasher.clone(),
-        clock.now(),
-    ));
+    let assembled = Assembly {
+        settings: &settings,
+        master_key: &master_key,
+        database: &database,
+        health: &health,
+        metrics: &metrics,
+        clock: &clock,
+    }
+    .assemble()
+    .ok_or_else(|| StartError::Services("a key cannot be derived".to_owned()))?;
     let routes = grpc::routes(
-        users,
-        status,
+        assembled.services,
         health.clone(),
         settings.limits,
         settings.listen.reflection,
@@ -182,7 +198,8 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<RunningS
     let operations = Operations {
         health: health.clone(),
         database: database.clone(),
-        hasher,
+        hasher: assembled.hasher,
+        signing_keys: assembled.upkeep.signing_keys.clone(),
         metrics: Arc::clone(&metrics),
         clock: Arc::clone(&clock),
     };
@@ -190,7 +207,8 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<RunningS
     background.spawn({
         let health = health.clone();
         async move {
-            match prepare_database(&database, &settings, clock.as_ref()).await {
+            let upkeep = assembled.upkeep;
+            match prepare(&database, &upkeep, &settings, clock.as_ref()).await {
                 Ok(()) => health.set_started(),
                 Err(error) => {
                     let _ = report_failure.send(error);
@@ -198,9 +216,9 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<RunningS
                 }
             }
             let probe = database.probe();
-            let upkeep = keep_up(RequestIdRepository::new(database), Arc::clone(&clock));
+            let keeping_up = upkeep.keep_up(Arc::clone(&clock));
             let follow = health.follow(probe, settings.health, clock, metrics);
-            tokio::join!(upkeep, follow);
+            tokio::join!(keeping_up, follow);
         }
     });
     Ok(RunningServer {
@@ -238,9 +256,11 @@ fn address_of(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
 }
 
-/// Applies the migrations, waiting for a database that is not there yet for as long as connecting may take.
-async fn prepare_database(
+/// Applies the migrations and reads the signing keys, waiting for a database that is not there yet for as long as
+/// connecting may take.
+async fn prepare(
     database: &Database,
+    upkeep: &Upkeep,
     settings: &Settings,
     clock: &dyn Clock,
 ) -> Result<(), StartError> {
@@ -248,47 +268,33 @@ async fn prepare_database(
     const PAUSE: Duration = Duration::from_millis(200);
     let patience_ends = Instant::now() + settings.database.pool.connect_timeout;
     loop {
-        let outcome = if settings.database.migrate {
-            database.migrate_up(clock).await.map(|applied| {
-                for migration in applied {
-                    tracing::info!(migration, "migration applied");
-                }
-                0
-            })
-        } else {
-            database
-                .migration_status()
-                .await
-                .map(|status| status.pending.len())
+        let error = match prepare_once(database, upkeep, settings, clock).await {
+            Err(error) if error.may_pass() && Instant::now() < patience_ends => error,
+            outcome => return outcome,
         };
-        match outcome {
-            Ok(0) => return Ok(()),
-            Ok(pending) => return Err(StartError::Pending(pending)),
-            Err(MigrationError::Database(
-                DatabaseError::Unavailable(reason) | DatabaseError::Conflict(reason),
-            )) if Instant::now() < patience_ends => {
-                tracing::debug!(reason, "waiting for the database");
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(MigrationError::Database(error)) => return Err(error.into()),
-            Err(error) => return Err(error.into()),
-        }
+        tracing::debug!(%error, "waiting for the database");
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Removes what has expired, for as long as the server runs.
-async fn keep_up(request_ids: RequestIdRepository, clock: Arc<dyn Clock>) {
-    /// Often enough that the table holds little more than a day of requests.
-    const PERIOD: Duration = Duration::from_secs(600);
-    let mut ticks = tokio::time::interval(PERIOD);
-    loop {
-        ticks.tick().await;
-        match request_ids.purge(clock.now()).await {
-            Ok(0) => {}
-            Ok(purged) => tracing::info!(purged, "expired request ids purged"),
-            Err(error) => tracing::warn!(%error, "expired request ids could not be purged"),
+async fn prepare_once(
+    database: &Database,
+    upkeep: &Upkeep,
+    settings: &Settings,
+    clock: &dyn Clock,
+) -> Result<(), StartError> {
+    if settings.database.migrate {
+        for migration in database.migrate_up(clock).await? {
+            tracing::info!(migration, "migration applied");
+        }
+    } else {
+        let pending = database.migration_status().await?.pending.len();
+        if pending > 0 {
+            return Err(StartError::Pending(pending));
         }
     }
+    upkeep.prepare_keys(clock.now()).await?;
+    Ok(())
 }
 
 /// Takes connections until the server ends, and then waits for those that are open.

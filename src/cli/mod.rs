@@ -2,6 +2,7 @@
 
 mod config;
 mod healthcheck;
+mod keys;
 mod migrate;
 mod output;
 mod purge;
@@ -86,6 +87,7 @@ fn run(matches: &ArgMatches) -> Result<(), CommandError> {
             "migrate" => migrate::run(settings, arguments).await,
             "config" => config::run(&settings, &sources),
             "healthcheck" => healthcheck::run(&settings).await,
+            "keys" => keys::run(&settings, arguments).await,
             "purge" => purge::run(settings).await,
             _ => serve::run(settings).await,
         }
@@ -121,6 +123,7 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(Command::new("serve").about("Applies pending migrations and serves (the default)"))
         .subcommand(migrate::command())
+        .subcommand(keys::command())
         .subcommand(Command::new("config").about("Prints the effective settings, secrets redacted"))
         .subcommand(
             Command::new("healthcheck").about("Asks a running server whether it is serving; for containers"),

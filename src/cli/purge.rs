@@ -3,14 +3,26 @@
 use super::{CommandError, open_database, output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
-use crate::repositories::RequestIdRepository;
+use crate::upkeep::Purge;
 
 pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
-    let database = open_database(&settings)?;
-    let purged = RequestIdRepository::new(database)
-        .purge(SystemClock.now())
-        .await
-        .map_err(|error| CommandError::Failed(format!("DATABASE_URL: {error}")))?;
-    output::say(&format!("{purged} request ids removed"));
-    Ok(())
+    let purge = Purge {
+        database: open_database(&settings)?,
+        attempt_retention_days: settings.lockout.retention_days,
+    };
+    let mut has_failed = false;
+    for (what, outcome) in purge.run(SystemClock.now()).await {
+        match outcome {
+            Ok(purged) => output::say(&format!("{purged} {what} removed")),
+            Err(error) => {
+                has_failed = true;
+                output::complain(&format!("error: DATABASE_URL: {what}: {error}"));
+            }
+        }
+    }
+    if has_failed {
+        Err(CommandError::Reported)
+    } else {
+        Ok(())
+    }
 }

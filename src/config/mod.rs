@@ -8,11 +8,14 @@ mod database;
 mod health;
 mod limits;
 mod listen;
+mod lockout;
 mod logging;
 mod master_key;
 mod passwords;
 mod pool;
 mod profile;
+mod sessions;
+mod tokens;
 mod variable;
 
 use std::fmt::Write as _;
@@ -22,10 +25,13 @@ pub use database::{DatabaseSettings, DatabaseUrl, PostgresTls, PostgresUrl, Stat
 pub use health::HealthSettings;
 pub use limits::LimitSettings;
 pub use listen::ListenSettings;
+pub use lockout::LockoutSettings;
 pub use logging::{LogFormat, LogSettings};
 pub use passwords::PasswordSettings;
 pub use pool::PoolSettings;
 pub use profile::ProfileSettings;
+pub use sessions::SessionSettings;
+pub use tokens::{OneTimeTokenLifetimes, TokenSettings};
 pub use variable::{ConfigError, Sources, Variable};
 
 use variable::Reader;
@@ -45,6 +51,12 @@ pub struct Settings {
     pub master_key: MasterKeySource,
     /// Passwords and their hashing.
     pub passwords: PasswordSettings,
+    /// Sessions.
+    pub sessions: SessionSettings,
+    /// Tokens.
+    pub tokens: TokenSettings,
+    /// Failed sign-ins.
+    pub lockout: LockoutSettings,
     /// What a profile must have.
     pub profile: ProfileSettings,
     /// The health checks.
@@ -75,6 +87,9 @@ impl Settings {
             let database = DatabaseSettings::read(&mut reader, data_dir.as_deref());
             let master_key = master_key::read(&mut reader);
             let passwords = PasswordSettings::read(&mut reader);
+            let sessions = SessionSettings::read(&mut reader);
+            let tokens = TokenSettings::read(&mut reader);
+            let lockout = LockoutSettings::read(&mut reader);
             let profile = ProfileSettings::read(&mut reader);
             let health = HealthSettings::read(&mut reader);
             let limits = LimitSettings::read(&mut reader);
@@ -85,6 +100,9 @@ impl Settings {
                 database: database?,
                 master_key: master_key?,
                 passwords: passwords?,
+                sessions: sessions?,
+                tokens: tokens?,
+                lockout: lockout?,
                 profile: profile?,
                 health: health?,
                 limits: limits?,
@@ -104,6 +122,9 @@ impl Settings {
             pool::VARIABLES,
             master_key::VARIABLES,
             passwords::VARIABLES,
+            sessions::VARIABLES,
+            tokens::VARIABLES,
+            lockout::VARIABLES,
             profile::VARIABLES,
             health::VARIABLES,
             limits::VARIABLES,

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 /// A setting: an environment variable, a line of `.env`, and a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variable {
@@ -153,6 +155,11 @@ fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>, String> {
         .enumerate()
         .map(|(index, line)| line.map_err(|_| format!(".env: entry {} cannot be parsed", index + 1)))
         .collect()
+}
+
+/// Converts a time span that was read from a bounded range.
+pub(super) fn to_span(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
 /// Everything that is wrong with the settings.

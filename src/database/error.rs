@@ -59,6 +59,10 @@ impl From<DieselError> for DatabaseError {
         match &error {
             DieselError::DatabaseError(UniqueViolation, information) => {
                 let constraint = information.constraint_name().unwrap_or(information.message());
+                // Another process made the first or the next key at the same time; there is one now.
+                if constraint.contains("signing_keys_newest_key") {
+                    return Self::Conflict(text);
+                }
                 refusal_of(constraint).map_or(Self::Internal(text), Self::Refused)
             }
             DieselError::DatabaseError(SerializationFailure, _) => Self::Conflict(text),

@@ -47,9 +47,9 @@ impl Identifier {
         match self {
             Self::Email(email) => email.as_str().to_owned(),
             Self::Username(username) => username.as_str().to_owned(),
-            Self::Neither(digest) => digest.iter().fold("sha256:".to_owned(), |text, byte| {
-                format!("{text}{byte:02x}")
-            }),
+            Self::Neither(digest) => digest
+                .iter()
+                .fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}")),
         }
     }
 

@@ -23,8 +23,8 @@ mod username;
 pub use birth_date::BirthDate;
 pub use client::{Client, ClientId, Network, UserAgent, parse_ip_address};
 pub use commands::{
-    DeleteUser, ListLoginAttempts, ListPosition, ListSessions, ListUsers, LoginAttemptFilter, RequestRecord,
-    UpdateUser, WithRequest,
+    DeleteUser, ListLoginAttempts, ListPosition, ListSessions, ListUsers, LoginAttemptFilter,
+    RequestRecord, UpdateUser, WithRequest,
 };
 pub use email::{Email, EmailPrefix};
 pub use etag::Etag;
@@ -37,15 +37,15 @@ pub use one_time_token::{ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpo
 pub use password::{Password, PasswordHash, PasswordPolicy, PresentedPassword};
 pub(crate) use session::new_uuid;
 pub use session::{
-    EndSessions, NewRefreshToken, Refresh, RefreshSession, RefreshToken, RefreshedSession, Session, SessionEndReason, SessionId, SessionPolicy,
-    SignInMethod,
+    EndSessions, NewRefreshToken, Refresh, RefreshSession, RefreshToken, RefreshedSession, Session,
+    SessionEndReason, SessionId, SessionPolicy, SignInMethod,
 };
 pub use sign_in::{NewSignUp, SignInDecision, SignUpDecision, VerifiedSignIn};
 pub use signing_key::{KeyChange, KeyPlan, KeyRotation, SigningKeyRecord};
 pub use text::{BlockReason, FullName};
 pub use user::{
-    AuthProvider, NewPassword, NewUser, Profile, ProfileField, ProfileUpdate, Refusal, User, UserChange, UserFilter,
-    UserOrder,
+    AuthProvider, NewPassword, NewUser, Profile, ProfileField, ProfileUpdate, Refusal, User, UserChange,
+    UserFilter, UserOrder,
 };
 pub use user_id::UserId;
 pub(crate) use user_id::parse_uuid;

@@ -157,9 +157,7 @@ impl PresentedPassword {
         if text.len() > Self::MAX_BYTES {
             return Err(Invalid::too_long(Self::MAX_BYTES, "bytes"));
         }
-        Ok(normalize(text)?.map_or(Self::TooLong, |normalized| {
-            Self::Possible(Password(normalized))
-        }))
+        Ok(normalize(text)?.map_or(Self::TooLong, |normalized| Self::Possible(Password(normalized))))
     }
 }
 
@@ -224,7 +222,12 @@ mod tests {
 
     #[test]
     fn common_ones_are_refused_in_any_case() {
-        for text in ["passwordpassword", "PasswordPassword", "123456789012345", "1q2w3e4r5t6y7u8i"] {
+        for text in [
+            "passwordpassword",
+            "PasswordPassword",
+            "123456789012345",
+            "1q2w3e4r5t6y7u8i",
+        ] {
             assert_eq!(refusal(text), Some(InvalidReason::Breached), "{text}");
         }
         assert_eq!(refusal("zyxwvutsrqponmlkjihg"), None);

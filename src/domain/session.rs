@@ -40,7 +40,11 @@ impl SessionId {
 /// Makes a UUID of version 7 for the time `now`.
 pub(crate) fn new_uuid(now: DateTime<Utc>) -> Uuid {
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
+    Uuid::new_v7(Timestamp::from_unix(
+        NoContext,
+        seconds,
+        now.timestamp_subsec_nanos(),
+    ))
 }
 
 impl fmt::Display for SessionId {
@@ -351,7 +355,10 @@ mod tests {
         let start = DateTime::UNIX_EPOCH;
         let mut current = session(start);
         let tick = TimeDelta::microseconds(1);
-        assert_eq!(current.refresh(1, current.idle_expires_at - tick), Refresh::Rotate);
+        assert_eq!(
+            current.refresh(1, current.idle_expires_at - tick),
+            Refresh::Rotate
+        );
         assert_eq!(current.refresh(1, current.idle_expires_at), Refresh::Expired);
         for hour in 1..10 {
             let now = start + TimeDelta::hours(hour);

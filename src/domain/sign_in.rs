@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    NewLoginAttempt, NewRefreshToken, NewUser, PasswordHash, Refusal, Reservation, SessionPolicy, User, UserId,
+    NewLoginAttempt, NewRefreshToken, NewUser, PasswordHash, Refusal, Reservation, SessionPolicy, User,
+    UserId,
 };
 
 /// A sign-in whose password is right.

@@ -212,7 +212,11 @@ mod tests {
         let mut keys = Vec::new();
         apply(&mut keys, KeyChange::RotateByAge(TimeDelta::days(90)), start);
         assert_eq!(active(&keys, start), ["key0"]);
-        apply(&mut keys, KeyChange::RotateByAge(TimeDelta::days(90)), start + TimeDelta::days(89));
+        apply(
+            &mut keys,
+            KeyChange::RotateByAge(TimeDelta::days(90)),
+            start + TimeDelta::days(89),
+        );
         assert_eq!(keys.len(), 1);
 
         let due = start + TimeDelta::days(90);
@@ -221,7 +225,10 @@ mod tests {
         assert_eq!(active(&keys, due), ["key0"]);
         assert_eq!(active(&keys, due + LEAD), ["key1"]);
         let lifetime = TimeDelta::minutes(5);
-        assert!(keys.iter().all(|key| key.is_published(lifetime, due + LEAD + lifetime)));
+        assert!(
+            keys.iter()
+                .all(|key| key.is_published(lifetime, due + LEAD + lifetime))
+        );
         assert!(!keys[0].is_published(lifetime, due + LEAD + TimeDelta::minutes(10)));
     }
 

@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::proto::identity::v1::ErrorReason;
 use crate::telemetry::Metrics;
+use crate::tokens::SecretToken;
 
 /// What a handler knows about a call beside its message.
 #[derive(Debug, Clone)]
@@ -33,6 +34,10 @@ pub struct CallContext {
     pub caller: String,
     /// When the call arrived.
     pub now: DateTime<Utc>,
+    /// When the answer is of no more use.
+    pub deadline: Instant,
+    /// The token in `authorization: Bearer …`, not verified.
+    pub token: Option<SecretToken>,
 }
 
 impl CallContext {
@@ -165,9 +170,12 @@ impl Shared {
         if needs_database && !self.health.is_started() {
             return Status::from(ApiError::unavailable()).into_http();
         }
+        let token = bearer_token(request.headers());
         request.extensions_mut().insert(CallContext {
             caller: ANYONE.to_owned(),
             now: self.clock.now(),
+            deadline: Instant::now() + deadline,
+            token,
         });
         // The future of a streaming call ends with its first answer: a stream may live on.
         let work = AssertUnwindSafe(inner.call(request)).catch_unwind();
@@ -196,6 +204,19 @@ impl Shared {
         })?;
         Ok(asked.min(self.max_deadline))
     }
+}
+
+/// Returns the token of `authorization: Bearer …` (RFC 6750 §2.1), if there is exactly one.
+fn bearer_token(headers: &HeaderMap) -> Option<SecretToken> {
+    const SCHEME: &str = "bearer";
+    let mut values = headers.get_all("authorization").iter();
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case(SCHEME)
+        .then(|| SecretToken::new(token.to_owned()))
 }
 
 /// Parses the value of `grpc-timeout` as the gRPC protocol over HTTP/2 defines it.

@@ -14,7 +14,8 @@ use tonic::{Code, Status};
 use tonic_types::pb::bad_request::FieldViolation;
 use tonic_types::pb::precondition_failure::Violation as PreconditionViolation;
 use tonic_types::pb::{
-    BadRequest, ErrorInfo, PreconditionFailure, RequestInfo, ResourceInfo, RetryInfo, Status as RpcStatus,
+    BadRequest, ErrorInfo, PreconditionFailure, RequestInfo, ResourceInfo, RetryInfo,
+    Status as RpcStatus,
 };
 use uuid::Uuid;
 
@@ -23,6 +24,8 @@ use crate::database::DatabaseError;
 use crate::domain::{Refusal, UserId};
 use crate::password_hashing::HashingError;
 use crate::proto::identity::v1::ErrorReason;
+use crate::sign_in::SignInError;
+use crate::tokens::TokenError;
 
 /// The domain of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "identity";
@@ -332,6 +335,29 @@ impl From<HashingError> for ApiError {
             )
             .with_retry(retry_after),
             HashingError::Failed(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<SignInError> for ApiError {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Database(error) => error.into(),
+            SignInError::Hashing(error) => error.into(),
+            SignInError::Token(error) => error.into(),
+            SignInError::Interrupted => Self::internal(&error),
+        }
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Database(error) => error.into(),
+            TokenError::WrongMasterKey
+            | TokenError::NoActiveKey
+            | TokenError::UnknownKey
+            | TokenError::NoRandomness => Self::internal(&error),
         }
     }
 }

@@ -1,11 +1,16 @@
 //! The gRPC interface: one RPC per file, each of which converts, calls and answers. No SQL, no rules.
 
+mod auth_service;
 mod call;
 mod convert;
+mod credential_service;
 mod error;
 mod health_service;
+mod page;
 mod page_token;
 mod request_id;
+mod security_service;
+mod session_service;
 mod status_service;
 mod user_service;
 mod violations;
@@ -16,9 +21,13 @@ use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tonic::service::Routes;
 
+pub use auth_service::{Auth, AuthServiceImpl};
 pub use call::{CallContext, CallLayer, CallService};
+pub use credential_service::{CredentialServiceImpl, Credentials};
 pub use page_token::PageTokens;
 pub use request_id::RequestFingerprints;
+pub use security_service::{Security, SecurityServiceImpl};
+pub use session_service::{SessionServiceImpl, Sessions};
 pub use status_service::{ServerStatus, StatusServiceImpl};
 pub use user_service::{UserServiceImpl, Users};
 
@@ -26,6 +35,10 @@ use crate::config::LimitSettings;
 use crate::health::Health;
 use crate::proto::DESCRIPTOR_SET;
 use crate::proto::grpc::health::v1::health_server::HealthServer;
+use crate::proto::identity::v1::auth_service_server::AuthServiceServer;
+use crate::proto::identity::v1::credential_service_server::CredentialServiceServer;
+use crate::proto::identity::v1::security_service_server::SecurityServiceServer;
+use crate::proto::identity::v1::session_service_server::SessionServiceServer;
 use crate::proto::identity::v1::status_service_server::StatusServiceServer;
 use crate::proto::identity::v1::user_service_server::UserServiceServer;
 use health_service::HealthServiceImpl;
@@ -82,10 +95,26 @@ fn leak(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
+/// The services of this API.
+#[derive(Clone)]
+pub struct Services {
+    /// Users.
+    pub users: UserServiceImpl,
+    /// Signing in.
+    pub auth: AuthServiceImpl,
+    /// Passwords and email addresses.
+    pub credentials: CredentialServiceImpl,
+    /// Sessions.
+    pub sessions: SessionServiceImpl,
+    /// Attempts to sign in.
+    pub security: SecurityServiceImpl,
+    /// The state of the server.
+    pub status: StatusServiceImpl,
+}
+
 /// Puts the services together.
 pub fn routes(
-    users: UserServiceImpl,
-    status: StatusServiceImpl,
+    services: Services,
     health: Health,
     limits: LimitSettings,
     has_reflection: bool,
@@ -93,8 +122,14 @@ pub fn routes(
     let max_bytes = limits.max_request_bytes;
     let mut routes = Routes::default();
     routes = routes
-        .add_service(UserServiceServer::new(users).max_decoding_message_size(max_bytes))
-        .add_service(StatusServiceServer::new(status).max_decoding_message_size(max_bytes))
+        .add_service(UserServiceServer::new(services.users).max_decoding_message_size(max_bytes))
+        .add_service(AuthServiceServer::new(services.auth).max_decoding_message_size(max_bytes))
+        .add_service(
+            CredentialServiceServer::new(services.credentials).max_decoding_message_size(max_bytes),
+        )
+        .add_service(SessionServiceServer::new(services.sessions).max_decoding_message_size(max_bytes))
+        .add_service(SecurityServiceServer::new(services.security).max_decoding_message_size(max_bytes))
+        .add_service(StatusServiceServer::new(services.status).max_decoding_message_size(max_bytes))
         .add_service(
             HealthServer::new(HealthServiceImpl::new(health)).max_decoding_message_size(max_bytes),
         );

@@ -84,10 +84,7 @@ impl PageTokens {
         if now - issued_at > LIFETIME {
             return Err(InvalidPageToken);
         }
-        Ok(ListPosition {
-            created_at,
-            id,
-        })
+        Ok(ListPosition { created_at, id })
     }
 }
 

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `/health` | 200 while calls are expected to succeed, 503 otherwise, as JSON |
 //! | `/metrics` | every metric, in the OpenMetrics text format |
+//! | `/.well-known/jwks.json` | the public keys that access tokens can be verified with |
 
 mod health;
+mod jwks;
 mod metrics;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use crate::database::Database;
 use crate::health::Health;
 use crate::password_hashing::PasswordHasher;
 use crate::telemetry::Metrics;
+use crate::tokens::SigningKeys;
 
 /// What the pages are made from.
 #[derive(Clone)]
@@ -29,6 +32,8 @@ pub struct Operations {
     pub database: Database,
     /// Hashes passwords.
     pub hasher: PasswordHasher,
+    /// The keys that access tokens can be verified with.
+    pub signing_keys: SigningKeys,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The time.
@@ -40,6 +45,7 @@ pub async fn serve(listener: TcpListener, operations: Operations) {
     let router = Router::new()
         .route("/health", get(health::health))
         .route("/metrics", get(metrics::metrics))
+        .route("/.well-known/jwks.json", get(jwks::jwks))
         .with_state(operations);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the operations server ended");

@@ -1,7 +1,38 @@
 //! What handlers and flows call to read and change what is stored; one file per aggregate.
 
+/// The most rows that a purge deletes in one transaction: so few that nobody waits noticeably for it to end.
+const PURGE_BATCH: i64 = 500;
+
+/// Deletes in batches until there is nothing left to delete, and returns how many rows it was:
+/// `purge!(self.database, sessions::purge, |batch| (now, batch))`.
+macro_rules! purge {
+    ($database:expr, $module:ident :: $query:ident, |$batch:ident| $arguments:expr) => {{
+        let $batch = $crate::repositories::PURGE_BATCH;
+        let mut purged = 0;
+        loop {
+            let deleted: usize = $crate::database::transaction!($database, $module::$query, $arguments)?;
+            purged += deleted;
+            if i64::try_from(deleted).unwrap_or(i64::MAX) < $batch {
+                break Ok(purged);
+            }
+        }
+    }};
+}
+
+mod lockouts;
+mod login_attempts;
+mod one_time_tokens;
+mod refresh_tokens;
 mod request_ids;
+mod sessions;
+mod signing_keys;
 mod users;
 
+pub use lockouts::LockoutRepository;
+pub use login_attempts::LoginAttemptRepository;
+pub use one_time_tokens::OneTimeTokenRepository;
+pub use refresh_tokens::RefreshTokenRepository;
 pub use request_ids::RequestIdRepository;
+pub use sessions::SessionRepository;
+pub use signing_keys::SigningKeyRepository;
 pub use users::UserRepository;

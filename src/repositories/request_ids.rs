@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::database::{Database, DatabaseError, read, transaction};
+use crate::database::{Database, DatabaseError, read};
 use crate::domain::{RequestRecord, UserId};
 
 /// Reads and purges the records of requests. They are written by the changes themselves. Cheap to clone.
@@ -26,15 +26,6 @@ impl RequestIdRepository {
 
     /// Deletes the records that have expired, in batches, and returns how many.
     pub async fn purge(&self, now: DateTime<Utc>) -> Result<usize, DatabaseError> {
-        /// So small that nobody waits noticeably for the transaction to end.
-        const BATCH: i64 = 500;
-        let mut purged = 0;
-        loop {
-            let batch: usize = transaction!(self.database, request_ids::purge, (now, BATCH))?;
-            purged += batch;
-            if i64::try_from(batch).unwrap_or(i64::MAX) < BATCH {
-                return Ok(purged);
-            }
-        }
+        purge!(self.database, request_ids::purge, |batch| (now, batch))
     }
 }

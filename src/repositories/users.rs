@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::database::{Database, DatabaseError, read, transaction};
 use crate::domain::{
-    DeleteUser, Email, ListUsers, NewUser, Refusal, UpdateUser, User, UserId, Username, WithRequest,
+    DeleteUser, Email, Identifier, ListUsers, NewUser, PasswordHash, Refusal, UpdateUser, User, UserId,
+    Username, WithRequest,
 };
 
 /// Reads and changes users. Cheap to clone.
@@ -40,6 +41,18 @@ impl UserRepository {
         )
     }
 
+    /// Returns the user with a login name, if it is somebody's.
+    pub async fn get_by_identifier(
+        &self,
+        identifier: &Identifier,
+    ) -> Result<Option<User>, DatabaseError> {
+        match identifier {
+            Identifier::Email(email) => self.get_by_email(email).await,
+            Identifier::Username(username) => self.get_by_username(username).await,
+            Identifier::Neither(_) => Ok(None),
+        }
+    }
+
     /// Returns the users with these ids, in the order of the ids; fails if one does not exist.
     pub async fn get_by_ids(&self, ids: Vec<UserId>) -> Result<Vec<User>, DatabaseError> {
         let found: Vec<User> = read!(self.database, users::get_by_ids, ids.clone())?;
@@ -67,6 +80,17 @@ impl UserRepository {
     /// Changes a user, once per request id, and returns it as it is afterwards.
     pub async fn change(&self, update: WithRequest<UpdateUser>) -> Result<User, DatabaseError> {
         transaction!(self.database, users::change, update)
+    }
+
+    /// Replaces the hash of a password by another one of the same password, unless the password was changed
+    /// meanwhile. Tells whether it did.
+    pub async fn rehash(
+        &self,
+        id: UserId,
+        old: PasswordHash,
+        new: PasswordHash,
+    ) -> Result<bool, DatabaseError> {
+        transaction!(self.database, users::rehash, (id, old, new))
     }
 
     /// Deletes a user, once per request id.

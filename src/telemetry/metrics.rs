@@ -10,8 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::database::PoolStatus;
+use crate::database::{DatabaseError, PoolStatus};
+use crate::domain::Refusal;
 use crate::password_hashing::HashingStatus;
+use crate::sign_in::SignInError;
 
 /// Every metric of the server. Labels are names from the code and the protos, never values of callers.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Metrics {
     pub database: DatabaseMetrics,
     /// What password hashing counts.
     pub hashing: HashingMetrics,
+    /// What signing in counts.
+    pub sign_in: SignInMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,6 +98,59 @@ pub struct HashingMetrics {
     pub computed: Counter,
     /// Hashes that were refused because too many were waiting.
     pub refused: Counter,
+    /// Hashes that nobody waited for any more when their turn came.
+    pub abandoned: Counter,
+}
+
+/// Counts what becomes of sign-ins and refresh tokens.
+#[derive(Debug, Clone, Default)]
+pub struct SignInMetrics {
+    sign_ins: Family<OutcomeLabels, Counter>,
+    refreshes: Family<OutcomeLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+impl SignInMetrics {
+    /// Counts a sign-in that was answered.
+    pub(crate) fn count_sign_in<T>(&self, outcome: &Result<T, SignInError>) {
+        self.sign_ins
+            .get_or_create(&OutcomeLabels {
+                outcome: outcome_name(outcome),
+            })
+            .inc();
+    }
+
+    /// Counts a refresh token that was presented.
+    pub(crate) fn count_refresh<T>(&self, outcome: &Result<T, SignInError>) {
+        self.refreshes
+            .get_or_create(&OutcomeLabels {
+                outcome: outcome_name(outcome),
+            })
+            .inc();
+    }
+}
+
+/// The outcomes that are worth telling apart on a dashboard.
+const fn outcome_name<T>(outcome: &Result<T, SignInError>) -> &'static str {
+    match outcome {
+        Ok(_) => "success",
+        Err(SignInError::Hashing(_)) => "overloaded",
+        Err(SignInError::Database(DatabaseError::Refused(refusal))) => match refusal {
+            Refusal::InvalidCredentials => "invalid_credentials",
+            Refusal::TooManyAttempts { .. } => "too_many_attempts",
+            Refusal::UserBlocked(_) | Refusal::UserInactive(_) => "kept_out",
+            Refusal::TokenInvalid => "token_invalid",
+            Refusal::TokenExpired => "token_expired",
+            Refusal::TokenReused => "token_reused",
+            Refusal::SessionEnded => "session_ended",
+            _ => "refused",
+        },
+        Err(_) => "failed",
+    }
 }
 
 /// From a quarter of a millisecond to about 16 seconds, each bucket twice the one before: the fastest read
@@ -123,6 +180,7 @@ impl Default for Metrics {
             hashing_waiting: Gauge::default(),
             database: DatabaseMetrics::default(),
             hashing: HashingMetrics::default(),
+            sign_in: SignInMetrics::default(),
         };
         metrics.registered()
     }
@@ -193,6 +251,21 @@ impl Metrics {
             "hashing_refused",
             "Passwords that were refused because too many were waiting",
             self.hashing.refused.clone(),
+        );
+        registry.register(
+            "hashing_abandoned",
+            "Passwords that nobody waited for any more when their turn came",
+            self.hashing.abandoned.clone(),
+        );
+        registry.register(
+            "sign_ins",
+            "Sign-ins with a password by outcome",
+            self.sign_in.sign_ins.clone(),
+        );
+        registry.register(
+            "token_refreshes",
+            "Refresh tokens that were presented by outcome",
+            self.sign_in.refreshes.clone(),
         );
         self
     }

@@ -4,4 +4,4 @@ mod log;
 mod metrics;
 
 pub use log::{LogGuard, init_log};
-pub use metrics::{DatabaseMetrics, HashingMetrics, Metrics};
+pub use metrics::{DatabaseMetrics, HashingMetrics, Metrics, SignInMetrics};

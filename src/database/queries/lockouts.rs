@@ -44,8 +44,7 @@ pub(crate) async fn reserve(
         memory: policy.window,
     };
     let last_success_at = count(tx, key, &key.network, &of_network, *now).await?;
-    let is_known_network =
-        last_success_at.is_some_and(|time| *now - time <= LockoutPolicy::KNOWN_FOR);
+    let is_known_network = last_success_at.is_some_and(|time| *now - time <= LockoutPolicy::KNOWN_FOR);
     if !is_known_network {
         let of_all = Rule {
             failures: policy.free_failures,
@@ -109,11 +108,11 @@ pub(crate) async fn release(
 
 /// Forgets the failures of a network that somebody signed in from, and remembers the network. The failures from
 /// everywhere else are somebody else's, and stay.
-pub(super) async fn succeed(
+pub(crate) async fn succeed(
     tx: &mut Connection,
-    reservation: &Reservation,
-    now: DateTime<Utc>,
+    (reservation, now): &(Reservation, DateTime<Utc>),
 ) -> Result<(), DatabaseError> {
+    let now = *now;
     let key = &reservation.key;
     diesel::update(lockouts::table.find((key.subject.as_slice(), key.network.as_slice())))
         .set((

@@ -10,14 +10,12 @@ use crate::database::DatabaseError;
 use crate::database::schema::one_time_tokens;
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
 use crate::domain::{
-    ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose, Refusal, User, UserId, WithRequest, new_uuid,
+    ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose, Refusal, User, UserId, WithRequest,
+    new_uuid,
 };
 
 /// Stores a token in place of the user's earlier ones for the same purpose, and returns the user.
-pub(crate) async fn create(
-    tx: &mut Connection,
-    token: &NewOneTimeToken,
-) -> Result<User, DatabaseError> {
+pub(crate) async fn create(tx: &mut Connection, token: &NewOneTimeToken) -> Result<User, DatabaseError> {
     let user = lock_user(tx, token.user_id)
         .await?
         .ok_or(Refusal::UserNotFound(token.user_id))?;
@@ -54,18 +52,19 @@ pub(crate) async fn find_user(
     connection: &mut Connection,
     (purpose, token_hash, now): &(OneTimeTokenPurpose, [u8; 32], DateTime<Utc>),
 ) -> Result<User, DatabaseError> {
-    let row: Option<(StoredUuid, Option<String>, StoredTime, Option<StoredTime>)> = one_time_tokens::table
-        .filter(one_time_tokens::token_hash.eq(token_hash.as_slice()))
-        .filter(one_time_tokens::purpose.eq(StoredName(*purpose)))
-        .select((
-            one_time_tokens::user_id,
-            one_time_tokens::email_normalized,
-            one_time_tokens::expires_at,
-            one_time_tokens::used_at,
-        ))
-        .first(connection)
-        .await
-        .optional()?;
+    let row: Option<(StoredUuid, Option<String>, StoredTime, Option<StoredTime>)> =
+        one_time_tokens::table
+            .filter(one_time_tokens::token_hash.eq(token_hash.as_slice()))
+            .filter(one_time_tokens::purpose.eq(StoredName(*purpose)))
+            .select((
+                one_time_tokens::user_id,
+                one_time_tokens::email_normalized,
+                one_time_tokens::expires_at,
+                one_time_tokens::used_at,
+            ))
+            .first(connection)
+            .await
+            .optional()?;
     let (user_id, email, expires_at, used_at) = row.ok_or(Refusal::TokenInvalid)?;
     if used_at.is_some() {
         return Err(Refusal::TokenReused.into());

@@ -9,7 +9,7 @@ use diesel_async::RunQueryDsl;
 use super::{Backend, Connection, keep_user, lock_session, lock_user, login_attempts, refresh_tokens};
 use crate::database::DatabaseError;
 use crate::database::rows::{SessionRow, UserRow};
-use crate::database::schema::{sessions, users as users_table};
+use crate::database::schema::{sessions, signing_keys, users as users_table};
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
 use crate::domain::{
     EndSessions, ListSessions, LoginFailure, NewLoginAttempt, NewRefreshToken, Refresh, RefreshSession,
@@ -45,6 +45,24 @@ pub(crate) async fn get_with_user(
     Ok(row.map(|(session, user)| (session.into(), user.into())))
 }
 
+/// Returns a session and its user, unless the key that signed a token of it was given up.
+pub(crate) async fn get_for_token(
+    connection: &mut Connection,
+    (id, kid): &(SessionId, String),
+) -> Result<Option<(Session, User)>, DatabaseError> {
+    let key: Option<String> = signing_keys::table
+        .find(kid)
+        .filter(signing_keys::revoked_at.is_null())
+        .select(signing_keys::kid)
+        .first(connection)
+        .await
+        .optional()?;
+    match key {
+        Some(_) => get_with_user(connection, id).await,
+        None => Ok(None),
+    }
+}
+
 /// Returns the sessions of a user, the newest first, after a position.
 pub(crate) async fn list(
     connection: &mut Connection,
@@ -77,7 +95,7 @@ pub(crate) async fn list(
 }
 
 /// Begins a session with its first refresh token.
-pub(super) async fn begin(tx: &mut Connection, token: &NewRefreshToken) -> Result<(), DatabaseError> {
+pub(crate) async fn begin(tx: &mut Connection, token: &NewRefreshToken) -> Result<(), DatabaseError> {
     diesel::insert_into(sessions::table)
         .values(SessionRow::from(&token.session))
         .execute(tx)

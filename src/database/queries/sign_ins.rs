@@ -44,7 +44,7 @@ pub(crate) async fn complete(
     sessions::begin(tx, token).await?;
     sessions::keep_newest(tx, user_id, policy.max_per_user, *now).await?;
     login_attempts::create(tx, attempt).await?;
-    lockouts::succeed(tx, reservation, *now).await?;
+    lockouts::succeed(tx, &(*reservation, *now)).await?;
     Ok(SignInDecision::SignedIn(user))
 }
 
@@ -53,11 +53,7 @@ pub(crate) async fn sign_up(
     tx: &mut Connection,
     WithRequest { value, request }: &WithRequest<NewSignUp>,
 ) -> Result<SignUpDecision, DatabaseError> {
-    let NewSignUp {
-        user,
-        token,
-        attempt,
-    } = value;
+    let NewSignUp { user, token, attempt } = value;
     if let Claim::Done(id) = request_ids::claim(tx, request.as_ref(), user.id).await? {
         return Ok(SignUpDecision::Repeated(id));
     }

@@ -13,8 +13,8 @@ use crate::database::rows::UserRow;
 use crate::database::schema::users;
 use crate::database::sql_types::{StoredTime, StoredUuid};
 use crate::domain::{
-    DeleteUser, EndSessions, ListUsers, NewUser, PasswordHash, Refusal, UpdateUser, User, UserChange, UserId,
-    UserOrder, WithRequest,
+    DeleteUser, EndSessions, ListUsers, NewUser, PasswordHash, Refusal, UpdateUser, User, UserChange,
+    UserId, UserOrder, WithRequest,
 };
 
 /// Returns the user with an id.

@@ -3,7 +3,9 @@
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
 
 use crate::database::schema::users;
-use crate::database::sql_types::{AuthProvider as AuthProviderColumn, StoredDate, StoredTime, StoredUuid};
+use crate::database::sql_types::{
+    AuthProvider as AuthProviderColumn, StoredDate, StoredTime, StoredUuid,
+};
 use crate::domain::{
     AuthProvider, BirthDate, BlockReason, Email, FullName, PasswordHash, Profile, User, UserId, Username,
 };

@@ -1,12 +1,12 @@
 //! Creates a user.
 
 use super::Users;
-use crate::domain::{Invalid, NewUser, Password, Profile, ProfileField, UserId, WithRequest};
+use crate::domain::{NewUser, Profile, UserId, WithRequest};
 use crate::grpc::call::CallContext;
-use crate::grpc::convert::{self, has_value};
+use crate::grpc::convert;
 use crate::grpc::error::ApiError;
 use crate::grpc::violations::Violations;
-use crate::proto::identity::v1::{CreateUserRequest, CreateUserResponse, ErrorReason, User};
+use crate::proto::identity::v1::{CreateUserRequest, CreateUserResponse, User};
 
 pub(super) async fn create_user(
     users: &Users,
@@ -14,19 +14,24 @@ pub(super) async fn create_user(
     request: CreateUserRequest,
 ) -> Result<CreateUserResponse, ApiError> {
     let mut violations = Violations::default();
-    let profile = profile(users, context, request.user.as_ref(), &mut violations);
+    let profile = convert::new_profile(
+        request.user.as_ref(),
+        &users.required_fields,
+        context.now,
+        &mut violations,
+    );
     let none = Profile::default();
     let id = violations.take(
         "user_id",
         convert::optional(&request.user_id, UserId::parse_chosen),
     );
-    let password = violations.take(
-        "password",
-        convert::optional(&request.password, |text| {
-            let known = profile.as_ref().unwrap_or(&none);
-            Password::parse_new(text, users.password_policy, known)
-        }),
-    );
+    let password = if request.password.is_empty() {
+        Some(None)
+    } else {
+        let known = profile.as_ref().unwrap_or(&none);
+        let (text, policy) = (&request.password, users.password_policy);
+        convert::new_password("password", text, policy, known, &mut violations).map(Some)
+    };
     let record = users.fingerprints.record(
         context,
         "CreateUser",
@@ -44,7 +49,7 @@ pub(super) async fn create_user(
         return Ok(created(user.into()));
     }
     let password_hash = match password {
-        Some(password) => Some(users.hasher.hash(password).await?),
+        Some(password) => Some(users.hasher.hash(password, context.deadline).await?),
         None => None,
     };
     let value = NewUser {
@@ -69,33 +74,4 @@ fn created(user: User) -> CreateUserResponse {
 
 fn all<A, B, C>(a: Option<A>, b: Option<B>, c: Option<C>) -> Option<(A, B, C)> {
     Some((a?, b?, c?))
-}
-
-fn profile(
-    users: &Users,
-    context: &CallContext,
-    user: Option<&User>,
-    violations: &mut Violations,
-) -> Option<Profile> {
-    let Some(user) = user else {
-        let _: Option<()> = violations.take("user", Err(Invalid::required("must be given")));
-        return None;
-    };
-    for field in users
-        .required_fields
-        .iter()
-        .filter(|field| !has_value(user, **field))
-    {
-        let name = format!("user.{}", field.name());
-        violations.add(&name, ErrorReason::FieldRequired, "must be given");
-    }
-    let has_identifier = !user.email.is_empty() || !user.username.is_empty();
-    let asks_for_identifier = [ProfileField::Email, ProfileField::Username]
-        .iter()
-        .any(|field| users.required_fields.contains(field));
-    if !has_identifier && !asks_for_identifier {
-        let text = "a user needs an email or a username";
-        violations.add("user.email", ErrorReason::FieldRequired, text);
-    }
-    convert::profile(user, context.now, violations)
 }

@@ -1,23 +1,17 @@
 //! Returns a page of users.
 
-use prost::Message;
-use ring::digest::{SHA256, digest};
-
 use super::Users;
-use crate::domain::{EmailPrefix, Invalid, ListPosition, ListUsers, UserFilter, UserOrder};
+use crate::domain::{
+    EmailPrefix, Invalid, ListPosition, ListUsers, User as DomainUser, UserFilter, UserOrder,
+};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
+use crate::grpc::page::Page;
 use crate::grpc::violations::Violations;
 use crate::proto::identity::v1::{
     ErrorReason, ListUsersRequest, ListUsersResponse, User, UserFilter as FilterMessage,
 };
-
-/// The size of a page unless the caller asks for another.
-const DEFAULT_PAGE_SIZE: i64 = 50;
-
-/// The largest page.
-const MAX_PAGE_SIZE: i64 = 100;
 
 pub(super) async fn list_users(
     users: &Users,
@@ -25,54 +19,41 @@ pub(super) async fn list_users(
     request: ListUsersRequest,
 ) -> Result<ListUsersResponse, ApiError> {
     let mut violations = Violations::default();
-    let page_size = page_size(request.page_size, &mut violations);
     let order = order(&request.order_by, &mut violations);
     let filter = filter(request.filter.as_ref(), &mut violations);
-    let list_id = list_id(&request, order);
-    let after = position(users, context, &request.page_token, &list_id, &mut violations);
-    let list = || {
-        Some(ListUsers {
-            filter: filter?,
-            order: order?,
-            after: after?,
-            // One more than the page, to tell whether there is another.
-            limit: page_size? + 1,
-        })
+    let what = ListUsersRequest {
+        page_size: 0,
+        page_token: String::new(),
+        // The same order, however it is written.
+        order_by: format!("{order:?}"),
+        filter: Some(request.filter.clone().unwrap_or_default()),
     };
-    let list = violations.finish(list())?;
-    let page_length = usize::try_from(list.limit - 1).unwrap_or_default();
-
-    let mut found = users.users.list(list).await?;
-    let has_more = found.len() > page_length;
-    found.truncate(page_length);
-    let next_page_token = match found.last() {
-        Some(last) if has_more => {
-            let position = ListPosition {
-                created_at: last.created_at,
-                id: last.id.uuid(),
-            };
-            users
-                .page_tokens
-                .issue(position, &list_id, context.now)
-                .ok_or_else(|| ApiError::internal(&"a page token could not be made"))?
-        }
-        _ => String::new(),
+    let page = Page {
+        tokens: &users.page_tokens,
+        list: "ListUsers",
+        what: &what,
+        size: request.page_size,
+        token: &request.page_token,
+        now: context.now,
+    }
+    .parse(&mut violations);
+    let parts = || Some((filter?, order?, page?));
+    let (filter, order, page) = violations.finish(parts())?;
+    let list = ListUsers {
+        filter,
+        order,
+        after: page.after(),
+        limit: page.limit(),
     };
+    let found = users.users.list(list).await?;
+    let (found, next_page_token) = page.finish(found, |user: &DomainUser| ListPosition {
+        created_at: user.created_at,
+        id: user.id.uuid(),
+    })?;
     Ok(ListUsersResponse {
         users: found.into_iter().map(User::from).collect(),
         next_page_token,
     })
-}
-
-fn page_size(asked: i32, violations: &mut Violations) -> Option<i64> {
-    match i64::from(asked) {
-        ..0 => {
-            violations.add("page_size", ErrorReason::ValueOutOfRange, "must not be negative");
-            None
-        }
-        0 => Some(DEFAULT_PAGE_SIZE),
-        size => Some(size.min(MAX_PAGE_SIZE)),
-    }
 }
 
 /// Parses the order in the syntax of AIP-132, over an allow-list. Ties are always in the order of ids, so
@@ -123,34 +104,4 @@ fn filter(message: Option<&FilterMessage>, violations: &mut Violations) -> Optio
         is_blocked: message.is_blocked,
         email_prefix: email_prefix?,
     })
-}
-
-/// Tells lists apart: what a page token of one must not be used for.
-fn list_id(request: &ListUsersRequest, order: Option<UserOrder>) -> Vec<u8> {
-    let filter = request.filter.clone().unwrap_or_default().encode_to_vec();
-    let text = [format!("ListUsers {order:?} ").as_bytes(), &filter].concat();
-    digest(&SHA256, &text).as_ref().to_vec()
-}
-
-fn position(
-    users: &Users,
-    context: &CallContext,
-    token: &str,
-    list_id: &[u8],
-    violations: &mut Violations,
-) -> Option<Option<ListPosition>> {
-    if token.is_empty() {
-        return Some(None);
-    }
-    match users.page_tokens.read(token, list_id, context.now) {
-        Ok(position) => Some(Some(position)),
-        Err(_) => {
-            violations.add(
-                "page_token",
-                ErrorReason::InvalidPageToken,
-                "is not a token for this filter and order, or is too old",
-            );
-            None
-        }
-    }
 }

@@ -1,16 +1,26 @@
 //! Conversions between the messages of the API and the domain: inwards every violation is collected,
 //! outwards nothing can fail.
 
+mod sessions;
+
+pub(super) use sessions::{
+    client, identifier, presented_password, session_id, to_count, tokens_to_proto,
+};
+
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use prost_types::Timestamp;
 
-use super::violations::Violations;
 use crate::domain::{
-    AuthProvider, BirthDate, Email, Etag, FullName, Invalid, Profile, ProfileField, User, UserId,
-    Username,
+    AuthProvider, BirthDate, Email, Etag, FullName, Invalid, Password, PasswordPolicy, Profile,
+    ProfileField, User, UserId, Username,
 };
+use crate::grpc::violations::Violations;
 use crate::proto::google::r#type::Date;
 use crate::proto::identity::v1 as proto;
+use crate::proto::identity::v1::ErrorReason;
+use crate::tokens::SecretToken;
 
 impl From<User> for proto::User {
     fn from(user: User) -> Self {
@@ -65,7 +75,7 @@ fn date_to_proto(date: NaiveDate) -> Date {
 }
 
 /// Converts a time, keeping its microseconds.
-pub(super) fn time_to_proto(time: DateTime<Utc>) -> Timestamp {
+pub(crate) fn time_to_proto(time: DateTime<Utc>) -> Timestamp {
     Timestamp {
         seconds: time.timestamp(),
         nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
@@ -109,11 +119,7 @@ pub(super) fn optional<T>(
 }
 
 /// Converts the profile in `user`.
-pub(super) fn profile(
-    user: &proto::User,
-    now: DateTime<Utc>,
-    violations: &mut Violations,
-) -> Option<Profile> {
+fn profile(user: &proto::User, now: DateTime<Utc>, violations: &mut Violations) -> Option<Profile> {
     let email = violations.take("user.email", optional(&user.email, Email::parse));
     let username = violations.take("user.username", optional(&user.username, Username::parse));
     let full_name = violations.take("user.full_name", optional(&user.full_name, FullName::parse));
@@ -124,6 +130,63 @@ pub(super) fn profile(
         full_name: full_name?,
         birth_date: birth_date?,
     })
+}
+
+/// Converts the profile of a user to be created, who needs a login name and whatever the deployment asks for.
+pub(super) fn new_profile(
+    user: Option<&proto::User>,
+    required: &BTreeSet<ProfileField>,
+    now: DateTime<Utc>,
+    violations: &mut Violations,
+) -> Option<Profile> {
+    let Some(user) = user else {
+        return violations.take("user", Err(Invalid::required("must be given")));
+    };
+    for field in required.iter().filter(|field| !has_value(user, **field)) {
+        let name = format!("user.{}", field.name());
+        violations.add(&name, ErrorReason::FieldRequired, "must be given");
+    }
+    let has_identifier = !user.email.is_empty() || !user.username.is_empty();
+    let asks_for_identifier = [ProfileField::Email, ProfileField::Username]
+        .iter()
+        .any(|field| required.contains(field));
+    if !has_identifier && !asks_for_identifier {
+        let text = "a user needs an email or a username";
+        violations.add("user.email", ErrorReason::FieldRequired, text);
+    }
+    profile(user, now, violations)
+}
+
+/// Converts a new password of a user with a profile.
+pub(super) fn new_password(
+    field: &str,
+    text: &str,
+    policy: PasswordPolicy,
+    known: &Profile,
+    violations: &mut Violations,
+) -> Option<Password> {
+    let parsed = if text.is_empty() {
+        Err(Invalid::required("must be given"))
+    } else {
+        Password::parse_new(text, policy, known)
+    };
+    violations.take(field, parsed)
+}
+
+/// Converts a token that must be given.
+pub(super) fn token(field: &str, text: &str, violations: &mut Violations) -> Option<SecretToken> {
+    /// The longest token of this service has about 700 bytes.
+    const MAX_BYTES: usize = 4096;
+    let parsed = if text.is_empty() {
+        Err(Invalid::required("must be given"))
+    } else if text.len() > MAX_BYTES {
+        Err(Invalid::too_long(MAX_BYTES, "bytes"))
+    } else if text.contains('\0') {
+        Err(Invalid::format("must not contain NUL"))
+    } else {
+        Ok(SecretToken::new(text.to_owned()))
+    };
+    violations.take(field, parsed)
 }
 
 /// Tells whether a field of the profile in `user` has a value.

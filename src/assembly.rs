@@ -1,0 +1,146 @@
+//! Puts the parts of the service together from the settings.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::database::Database;
+use crate::grpc::{
+    Auth, AuthServiceImpl, CredentialServiceImpl, Credentials, PageTokens, RequestFingerprints,
+    Security, SecurityServiceImpl, ServerStatus, Services, SessionServiceImpl, Sessions,
+    StatusServiceImpl, UserServiceImpl, Users,
+};
+use crate::health::Health;
+use crate::master_key::MasterKey;
+use crate::password_hashing::PasswordHasher;
+use crate::repositories::{
+    LockoutRepository, LoginAttemptRepository, OneTimeTokenRepository, RequestIdRepository,
+    SessionRepository, SigningKeyRepository, UserRepository,
+};
+use crate::sign_in::{Authenticator, Parts};
+use crate::telemetry::Metrics;
+use crate::tokens::{AccessTokens, RefreshTokens, SigningKeys};
+use crate::upkeep::{Purge, Upkeep};
+
+/// What the service is put together from.
+pub(crate) struct Assembly<'a> {
+    /// The settings.
+    pub(crate) settings: &'a Settings,
+    /// The key that other keys are derived from.
+    pub(crate) master_key: &'a MasterKey,
+    /// The database.
+    pub(crate) database: &'a Database,
+    /// The health.
+    pub(crate) health: &'a Health,
+    /// The metrics.
+    pub(crate) metrics: &'a Metrics,
+    /// The time.
+    pub(crate) clock: &'a Arc<dyn Clock>,
+}
+
+/// The service, put together.
+pub(crate) struct Assembled {
+    /// What is called.
+    pub(crate) services: Services,
+    /// What hashes passwords.
+    pub(crate) hasher: PasswordHasher,
+    /// What runs beside.
+    pub(crate) upkeep: Upkeep,
+}
+
+impl Assembly<'_> {
+    /// Puts the service together; `None` if a key cannot be derived.
+    pub(crate) fn assemble(&self) -> Option<Assembled> {
+        let settings = self.settings;
+        let database = || self.database.clone();
+        let hasher = PasswordHasher::new(
+            settings.passwords.bcrypt_cost,
+            settings.passwords.hashing_concurrency,
+            settings.passwords.hashing_queue,
+            self.metrics.hashing.clone(),
+        );
+        let access = settings.tokens.access.clone();
+        let keys = SigningKeyRepository::new(database());
+        let signing_keys = SigningKeys::new(keys, self.master_key, access.lifetime)?;
+        let lockouts = LockoutRepository::new(database(), settings.lockout.policy, self.master_key);
+        let users = UserRepository::new(database());
+        let request_ids = RequestIdRepository::new(database());
+        let sessions = SessionRepository::new(database());
+        let login_attempts = LoginAttemptRepository::new(database());
+        let one_time_tokens = OneTimeTokenRepository::new(database());
+        let page_tokens = PageTokens::new(self.master_key)?;
+        let fingerprints = RequestFingerprints::new(self.master_key);
+        let authenticator = Authenticator::new(Parts {
+            users: users.clone(),
+            sessions: sessions.clone(),
+            login_attempts: login_attempts.clone(),
+            lockouts: lockouts.clone(),
+            hasher: hasher.clone(),
+            access_tokens: AccessTokens::new(signing_keys.clone(), access),
+            refresh_tokens: RefreshTokens::new(self.master_key),
+            session_policy: settings.sessions.policy,
+            clock: Arc::clone(self.clock),
+            metrics: self.metrics.sign_in.clone(),
+        });
+        let upkeep = Upkeep {
+            purge: Purge {
+                database: database(),
+                attempt_retention_days: settings.lockout.retention_days,
+            },
+            signing_keys: signing_keys.clone(),
+            signing_key_lifetime: settings.tokens.signing_key_lifetime,
+        };
+        let services = Services {
+            users: UserServiceImpl::new(Users {
+                users: users.clone(),
+                request_ids: request_ids.clone(),
+                hasher: hasher.clone(),
+                password_policy: settings.passwords.policy,
+                required_fields: settings.profile.required.clone(),
+                page_tokens: page_tokens.clone(),
+                fingerprints: fingerprints.clone(),
+            }),
+            auth: AuthServiceImpl::new(Auth {
+                authenticator: authenticator.clone(),
+                signing_keys,
+                request_ids: request_ids.clone(),
+                hasher: hasher.clone(),
+                password_policy: settings.passwords.policy,
+                required_fields: settings.profile.required.clone(),
+                sign_up: settings.sessions.sign_up,
+                fingerprints: fingerprints.clone(),
+            }),
+            credentials: CredentialServiceImpl::new(Credentials {
+                authenticator,
+                users: users.clone(),
+                one_time_tokens,
+                request_ids,
+                hasher: hasher.clone(),
+                password_policy: settings.passwords.policy,
+                lifetimes: settings.tokens.one_time,
+                fingerprints,
+            }),
+            sessions: SessionServiceImpl::new(Sessions {
+                sessions,
+                page_tokens: page_tokens.clone(),
+            }),
+            security: SecurityServiceImpl::new(Security {
+                users,
+                login_attempts,
+                lockouts,
+                page_tokens,
+            }),
+            status: StatusServiceImpl::new(ServerStatus::new(
+                database(),
+                self.health.clone(),
+                hasher.clone(),
+                self.clock.now(),
+            )),
+        };
+        Some(Assembled {
+            services,
+            hasher,
+            upkeep,
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! Changes the password of the user who is calling.
+
+use super::Credentials;
+use crate::domain::{NewPassword, Refusal, UpdateUser, UserChange, WithRequest};
+use crate::grpc::call::CallContext;
+use crate::grpc::convert;
+use crate::grpc::error::ApiError;
+use crate::grpc::violations::Violations;
+use crate::proto::identity::v1::{ChangePasswordRequest, ChangePasswordResponse, ErrorReason};
+use crate::sign_in::Attempt;
+
+pub(super) async fn change_password(
+    credentials: &Credentials,
+    context: &CallContext,
+    request: ChangePasswordRequest,
+) -> Result<ChangePasswordResponse, ApiError> {
+    let mut violations = Violations::default();
+    let current =
+        convert::presented_password("current_password", &request.current_password, &mut violations);
+    let password = credentials.stranger_password("new_password", &request.new_password, &mut violations);
+    if password.is_some() && request.new_password == request.current_password {
+        let text = "must be another one than the current password";
+        violations.add("new_password", ErrorReason::PasswordUnchanged, text);
+    }
+    let client = convert::client(request.client.as_ref(), &mut violations);
+    let record = credentials.fingerprints.record(
+        context,
+        "ChangePassword",
+        &request.request_id,
+        &request,
+        &mut violations,
+    );
+    let parts = || Some((current?, password?, client?));
+    let (current, _, client) = violations.finish(parts())?;
+
+    let token = context.token.as_ref().ok_or(Refusal::TokenRequired)?;
+    if credentials.is_repeated(record.as_ref()).await? {
+        let user = credentials.repeating_user(token, record.as_ref()).await?;
+        let user = Some(user.into());
+        return Ok(ChangePasswordResponse { user });
+    }
+    let caller = credentials.authenticator.authenticate(token.reveal()).await?;
+    let attempt = Attempt {
+        password: current,
+        client,
+        deadline: context.deadline,
+    };
+    let user = caller.user;
+    let id = user.id;
+    let password = credentials.password_of("new_password", &request.new_password, &user)?;
+    let verified = credentials
+        .authenticator
+        .check_password_of(user, attempt)
+        .await?
+        .ok_or(Refusal::InvalidCredentials)?;
+    let hash = credentials.hasher.hash(password, context.deadline).await?;
+    let value = UpdateUser {
+        id,
+        change: UserChange::SetPassword(NewPassword {
+            hash,
+            replaces: Some(verified),
+            kept_session: Some(caller.session.id),
+        }),
+        etag: None,
+        now: credentials.authenticator.now(),
+    };
+    let changed = credentials
+        .users
+        .change(WithRequest {
+            value,
+            request: record,
+        })
+        .await?;
+    Ok(ChangePasswordResponse {
+        user: Some(changed.into()),
+    })
+}

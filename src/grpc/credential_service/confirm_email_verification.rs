@@ -1,0 +1,49 @@
+//! Notes that the email of the user is verified that a token was made for.
+
+use super::Credentials;
+use crate::domain::{ConfirmOneTimeToken, OneTimeTokenPurpose, UserChange, WithRequest};
+use crate::grpc::call::CallContext;
+use crate::grpc::convert;
+use crate::grpc::error::ApiError;
+use crate::grpc::violations::Violations;
+use crate::proto::identity::v1::{ConfirmEmailVerificationRequest, ConfirmEmailVerificationResponse};
+
+pub(super) async fn confirm_email_verification(
+    credentials: &Credentials,
+    context: &CallContext,
+    request: ConfirmEmailVerificationRequest,
+) -> Result<ConfirmEmailVerificationResponse, ApiError> {
+    let purpose = OneTimeTokenPurpose::EmailVerification;
+    let mut violations = Violations::default();
+    let token = convert::token("token", &request.token, &mut violations);
+    let record = credentials.fingerprints.record(
+        context,
+        "ConfirmEmailVerification",
+        &request.request_id,
+        &request,
+        &mut violations,
+    );
+    let token = violations.finish(token)?;
+    if let Some(user) = credentials.user_of_repeated(record.as_ref()).await? {
+        let user = Some(user.into());
+        return Ok(ConfirmEmailVerificationResponse { user });
+    }
+    let (token_hash, user) = credentials.find_by_token(&token, purpose, context.now).await?;
+    let value = ConfirmOneTimeToken {
+        user_id: user.id,
+        purpose,
+        token_hash,
+        change: UserChange::VerifyEmail,
+        now: context.now,
+    };
+    let changed = credentials
+        .one_time_tokens
+        .confirm(WithRequest {
+            value,
+            request: record,
+        })
+        .await?;
+    Ok(ConfirmEmailVerificationResponse {
+        user: Some(changed.into()),
+    })
+}

@@ -1,0 +1,22 @@
+//! Says whether a user has a password, and since when.
+
+use super::Credentials;
+use crate::grpc::call::CallContext;
+use crate::grpc::convert::{self, time_to_proto};
+use crate::grpc::error::ApiError;
+use crate::grpc::violations::Violations;
+use crate::proto::identity::v1::{GetPasswordStatusRequest, GetPasswordStatusResponse};
+
+pub(super) async fn get_password_status(
+    credentials: &Credentials,
+    _context: &CallContext,
+    request: GetPasswordStatusRequest,
+) -> Result<GetPasswordStatusResponse, ApiError> {
+    let mut violations = Violations::default();
+    let id = convert::user_id("user_id", &request.user_id, &mut violations);
+    let user = credentials.users.get_by_id(violations.finish(id)?).await?;
+    Ok(GetPasswordStatusResponse {
+        password_set: user.password_hash.is_some(),
+        change_time: user.password_changed_at.map(time_to_proto),
+    })
+}

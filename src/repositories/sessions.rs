@@ -1,0 +1,89 @@
+//! Sessions as they are stored.
+
+use chrono::{DateTime, Utc};
+
+use crate::database::{Database, DatabaseError, read, transaction};
+use crate::domain::{
+    EndSessions, ListSessions, NewSignUp, RefreshSession, RefreshedSession, Refusal, Session,
+    SessionEndReason, SessionId, SignInDecision, SignUpDecision, User, VerifiedSignIn, WithRequest,
+};
+
+/// Begins, reads, refreshes and ends sessions. Cheap to clone.
+#[derive(Clone)]
+pub struct SessionRepository {
+    database: Database,
+}
+
+impl SessionRepository {
+    /// Makes a repository over a database.
+    #[must_use]
+    pub const fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Begins the session of a user whose password is right, unless the user is kept out.
+    pub async fn begin(&self, sign_in: VerifiedSignIn) -> Result<SignInDecision, DatabaseError> {
+        transaction!(self.database, sign_ins::complete, sign_in)
+    }
+
+    /// Creates a user and begins the first session, once per request id.
+    pub async fn sign_up(
+        &self,
+        sign_up: WithRequest<NewSignUp>,
+    ) -> Result<SignUpDecision, DatabaseError> {
+        transaction!(self.database, sign_ins::sign_up, sign_up)
+    }
+
+    /// Returns a session.
+    pub async fn get(&self, id: SessionId) -> Result<Session, DatabaseError> {
+        let session: Option<Session> = read!(self.database, sessions::get, id)?;
+        session.ok_or_else(|| Refusal::SessionNotFound(id).into())
+    }
+
+    /// Returns a session and its user, if the session exists.
+    pub async fn get_with_user(&self, id: SessionId) -> Result<Option<(Session, User)>, DatabaseError> {
+        read!(self.database, sessions::get_with_user, id)
+    }
+
+    /// Returns a session and its user for a token signed by a key, if the session exists and the key was not
+    /// given up.
+    pub async fn get_for_token(
+        &self,
+        id: SessionId,
+        kid: &str,
+    ) -> Result<Option<(Session, User)>, DatabaseError> {
+        read!(self.database, sessions::get_for_token, (id, kid.to_owned()))
+    }
+
+    /// Returns a page of the sessions of a user, the newest first.
+    pub async fn list(&self, list: ListSessions) -> Result<Vec<Session>, DatabaseError> {
+        read!(self.database, sessions::list, list)
+    }
+
+    /// Exchanges a refresh token, or says why not.
+    pub async fn refresh(&self, refresh: RefreshSession) -> Result<RefreshedSession, DatabaseError> {
+        transaction!(self.database, sessions::refresh, refresh)
+    }
+
+    /// Ends a session. Returns it as it is afterwards and whether it was live until then.
+    pub async fn end(
+        &self,
+        id: SessionId,
+        reason: SessionEndReason,
+        now: DateTime<Utc>,
+    ) -> Result<(Session, bool), DatabaseError> {
+        let ended: Option<(Session, bool)> =
+            transaction!(self.database, sessions::end, (id, reason, now))?;
+        ended.ok_or_else(|| Refusal::SessionNotFound(id).into())
+    }
+
+    /// Ends the sessions of a user, and returns how many of them were live.
+    pub async fn end_all(&self, end: EndSessions) -> Result<usize, DatabaseError> {
+        transaction!(self.database, sessions::end_all_of_user, end)
+    }
+
+    /// Deletes sessions that expired or were ended a week ago, and returns how many.
+    pub async fn purge(&self, now: DateTime<Utc>) -> Result<usize, DatabaseError> {
+        purge!(self.database, sessions::purge, |batch| (now, batch))
+    }
+}

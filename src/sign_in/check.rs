@@ -1,0 +1,190 @@
+//! Checking a password that somebody presents, counted before it is looked at.
+
+use std::time::Instant;
+
+use super::{Authenticator, SignInError};
+use crate::domain::{
+    Client, LoginFailure, NewLoginAttempt, PasswordHash, PresentedPassword, Reservation, SignInMethod,
+    User, UserId,
+};
+use crate::password_hashing::Turn;
+
+/// A password that somebody presents.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The password.
+    pub password: PresentedPassword,
+    /// Where it comes from.
+    pub client: Client,
+    /// When the answer is of no more use.
+    pub deadline: Instant,
+}
+
+/// Whose password it should be.
+pub(super) struct Target {
+    /// Whom the attempt is counted for.
+    pub(super) subject: [u8; 32],
+    /// The user, if there is one.
+    pub(super) user: Option<User>,
+    /// The login name as it is kept.
+    pub(super) identifier: Option<String>,
+}
+
+/// A password that is right.
+pub(super) struct Verified {
+    /// Whose it is.
+    pub(super) user_id: UserId,
+    /// The hash it was verified against.
+    pub(super) hash: PasswordHash,
+    /// The attempt, as a success that has not been recorded.
+    pub(super) attempt: NewLoginAttempt,
+    /// How it was counted.
+    pub(super) reservation: Reservation,
+}
+
+/// An attempt that has been counted, and whose turn it is to be looked at.
+pub(super) struct Counted {
+    turn: Turn,
+    reserved: Reserved,
+    target: Target,
+    attempt: Attempt,
+}
+
+impl Authenticator {
+    /// Counts an attempt, and waits for its turn.
+    ///
+    /// The order matters. A place in the queue comes first, because being refused there costs nothing. The attempt is
+    /// counted next, in one statement: however many are made at once, no more than the limit are ever looked at.
+    pub(super) async fn count<'a, F>(&self, attempt: Attempt, target: F) -> Result<Counted, SignInError>
+    where
+        F: Future<Output = Result<Target, SignInError>> + Send + 'a,
+    {
+        let place = self.0.hasher.admit(attempt.deadline)?;
+        let found = target.await?;
+        let network = attempt.client.network();
+        let now = self.0.clock.now();
+        let reservation = self.0.lockouts.reserve(found.subject, &network, now).await?;
+        let reserved = Reserved {
+            authenticator: self.clone(),
+            reservation: Some(reservation),
+        };
+        // Whoever goes away here leaves the queue, and was not looked at.
+        let turn = place.turn().await?;
+        Ok(Counted {
+            turn,
+            reserved,
+            target: found,
+            attempt,
+        })
+    }
+
+    /// Looks at a password, whatever the user: the work is the same. Records a failure; a success is for the caller to
+    /// record.
+    pub(super) async fn look_at(&self, counted: Counted) -> Result<Option<Verified>, SignInError> {
+        let Counted {
+            turn,
+            reserved,
+            target,
+            attempt,
+        } = counted;
+        let hash = target.user.as_ref().and_then(|user| user.password_hash.clone());
+        let is_right = turn.verify(attempt.password, hash.clone()).await?;
+        let reservation = reserved.keep();
+        let user_id = target.user.as_ref().map(|user| user.id);
+        let decided = NewLoginAttempt {
+            user_id,
+            identifier: target.identifier,
+            client: attempt.client,
+            method: SignInMethod::Password,
+            failure: None,
+            attempted_at: self.0.clock.now(),
+        };
+        if let (true, Some(user_id), Some(hash), Some(reservation)) =
+            (is_right, user_id, hash.clone(), reservation)
+        {
+            return Ok(Some(Verified {
+                user_id,
+                hash,
+                attempt: decided,
+                reservation,
+            }));
+        }
+        let failure = match (user_id, hash) {
+            (None, _) => LoginFailure::UnknownUser,
+            (Some(_), None) => LoginFailure::NoPassword,
+            (Some(_), Some(_)) => LoginFailure::WrongPassword,
+        };
+        let failed = NewLoginAttempt {
+            failure: Some(failure),
+            ..decided
+        };
+        self.0.login_attempts.create(failed).await?;
+        Ok(None)
+    }
+
+    /// Checks a password of a user that is known, and returns the hash it was verified against if it is right.
+    pub async fn check_password_of(
+        &self,
+        user: User,
+        attempt: Attempt,
+    ) -> Result<Option<PasswordHash>, SignInError> {
+        let target = Target {
+            subject: self.0.lockouts.subject_of_user(user.id),
+            identifier: None,
+            user: Some(user),
+        };
+        let counted = self.count(attempt, async { Ok(target) }).await?;
+        let this = self.clone();
+        run_to_its_end(async move {
+            let Some(verified) = this.look_at(counted).await? else {
+                return Ok(None);
+            };
+            let now = this.0.clock.now();
+            this.0.lockouts.succeed(verified.reservation, now).await?;
+            Ok(Some(verified.hash))
+        })
+        .await
+    }
+}
+
+/// Runs what must not stop halfway when its caller goes away: once a password is looked at, what came of it is
+/// written.
+pub(super) async fn run_to_its_end<R: Send + 'static>(
+    work: impl Future<Output = Result<R, SignInError>> + Send + 'static,
+) -> Result<R, SignInError> {
+    tokio::spawn(tracing::Instrument::in_current_span(work))
+        .await
+        .unwrap_or(Err(SignInError::Interrupted))
+}
+
+/// An attempt that has been counted. Unless it is kept, it is taken back: who waited in vain has not failed.
+struct Reserved {
+    authenticator: Authenticator,
+    reservation: Option<Reservation>,
+}
+
+impl Reserved {
+    /// Leaves the attempt counted.
+    fn keep(mut self) -> Option<Reservation> {
+        self.reservation.take()
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let Some(reservation) = self.reservation.take() else {
+            return;
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let parts = self.authenticator.clone();
+        runtime.spawn(async move {
+            let now = parts.0.clock.now();
+            if let Err(error) = parts.0.lockouts.release(reservation, now).await {
+                // It lapses by itself with the window.
+                tracing::warn!(%error, "an attempt that was not looked at stays counted");
+            }
+        });
+    }
+}

@@ -1,0 +1,30 @@
+//! Tokens: what they are made of, and how they are recognised.
+//!
+//! | token | form | at rest |
+//! |---|---|---|
+//! | access token | JWT signed with ES256 (RFC 9068) | nothing |
+//! | refresh token | `idr_` and, in base64url, session, generation and their HMAC | SHA-256 |
+//! | one-time token | `ido_` and 32 random bytes in base64url | SHA-256 |
+
+mod access_tokens;
+mod jws;
+mod one_time_tokens;
+mod refresh_tokens;
+mod secret_token;
+mod signing_keys;
+
+pub use access_tokens::{AccessClaims, AccessTokenPolicy, AccessTokens, IssuedAccessToken};
+pub use jws::PublicJwk;
+pub use one_time_tokens::OneTimeTokens;
+pub use refresh_tokens::{PresentedRefreshToken, RefreshTokens};
+pub use secret_token::SecretToken;
+pub use signing_keys::{SigningKeys, TokenError};
+
+use ring::digest::{SHA256, digest};
+
+/// Returns the form in which a token is stored and found.
+fn hash_of(token: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    hash
+}

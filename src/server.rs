@@ -79,8 +79,11 @@ impl StartError {
 impl From<MigrationError> for StartError {
     fn from(error: MigrationError) -> Self {
         match error {
-            MigrationError::Database(error) => Self::Database(error),
-            error => Self::Migration(error),
+            MigrationError::Database(cause) => Self::Database(cause),
+            MigrationError::Edited(_)
+            | MigrationError::Newer(_)
+            | MigrationError::WouldLose { .. }
+            | MigrationError::Failed { .. } => Self::Migration(error),
         }
     }
 }
@@ -88,8 +91,11 @@ impl From<MigrationError> for StartError {
 impl From<TokenError> for StartError {
     fn from(error: TokenError) -> Self {
         match error {
-            TokenError::Database(error) => Self::Database(error),
-            error => Self::SigningKeys(error),
+            TokenError::Database(cause) => Self::Database(cause),
+            TokenError::WrongMasterKey
+            | TokenError::NoActiveKey
+            | TokenError::UnknownKey
+            | TokenError::NoRandomness => Self::SigningKeys(error),
         }
     }
 }

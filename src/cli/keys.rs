@@ -65,7 +65,9 @@ fn failed(error: TokenError) -> CommandError {
     match error {
         TokenError::Database(error) => CommandError::Failed(format!("DATABASE_URL: {error}")),
         TokenError::WrongMasterKey => CommandError::Failed(format!("IDENTITY_MASTER_KEY: {error}")),
-        error => CommandError::failed(&error),
+        TokenError::NoActiveKey | TokenError::UnknownKey | TokenError::NoRandomness => {
+            CommandError::failed(&error)
+        }
     }
 }
 

@@ -193,7 +193,7 @@ where
         T::NAMES
             .iter()
             .find(|(_, name)| *name == text)
-            .map(|(value, _)| Self(*value))
+            .map(|(named, _)| Self(*named))
             .ok_or_else(|| "a name this version does not know".into())
     }
 }

@@ -28,7 +28,7 @@ pub struct VerifiedSignIn {
 #[derive(Debug, Clone)]
 pub enum SignInDecision {
     /// The session has begun.
-    SignedIn(User),
+    SignedIn(Box<User>),
     /// It has not; the attempt is recorded all the same.
     Refused(Refusal),
 }
@@ -48,7 +48,7 @@ pub struct NewSignUp {
 #[derive(Debug, Clone)]
 pub enum SignUpDecision {
     /// The user was created and signed in.
-    SignedUp(User),
+    SignedUp(Box<User>),
     /// An earlier attempt at the same request created this user.
     Repeated(UserId),
 }

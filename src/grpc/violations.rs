@@ -102,6 +102,11 @@ impl Violations {
     }
 }
 
+/// Three values, if none of them is missing.
+pub(super) fn all<A, B, C>(a: Option<A>, b: Option<B>, c: Option<C>) -> Option<(A, B, C)> {
+    Some((a?, b?, c?))
+}
+
 /// The name of a reason on the wire: that of the enum value without its prefix.
 pub(super) fn reason_name(reason: ErrorReason) -> String {
     let name = reason.as_str_name();

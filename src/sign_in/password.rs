@@ -84,7 +84,7 @@ impl Authenticator {
             SignInDecision::SignedIn(user) => {
                 self.rehash_if_weak(user_id, hash, presented);
                 Ok(SignedIn {
-                    user,
+                    user: *user,
                     tokens: self.tokens(session, now)?,
                 })
             }

@@ -40,7 +40,7 @@ impl Authenticator {
         };
         match self.0.sessions.sign_up(WithRequest { value, request }).await? {
             SignUpDecision::SignedUp(created) => Ok(SignedIn {
-                user: created,
+                user: *created,
                 tokens: self.tokens(session, now)?,
             }),
             SignUpDecision::Repeated(_) => self.sign_in_with_password(identifier, attempt).await,

@@ -147,7 +147,18 @@ const fn outcome_name<T>(outcome: &Result<T, SignInError>) -> &'static str {
             Refusal::TokenExpired => "token_expired",
             Refusal::TokenReused => "token_reused",
             Refusal::SessionEnded => "session_ended",
-            _ => "refused",
+            Refusal::UserNotFound(_)
+            | Refusal::EtagMismatch(_)
+            | Refusal::EmailTaken
+            | Refusal::UsernameTaken
+            | Refusal::UserIdTaken
+            | Refusal::RequestIdReused
+            | Refusal::IdentifierRequired
+            | Refusal::SignUpDisabled
+            | Refusal::TokenRequired
+            | Refusal::SessionNotFound(_)
+            | Refusal::LastCredential(_)
+            | Refusal::EmailRequired(_) => "refused",
         },
         Err(_) => "failed",
     }

@@ -28,9 +28,10 @@ pub(crate) async fn complete(
         return Ok(SignInDecision::Refused(Refusal::InvalidCredentials));
     };
     if let Err(refusal) = user.check_state() {
-        let failure = match refusal {
-            Refusal::UserBlocked(_) => LoginFailure::UserBlocked,
-            _ => LoginFailure::UserInactive,
+        let failure = if user.is_blocked {
+            LoginFailure::UserBlocked
+        } else {
+            LoginFailure::UserInactive
         };
         let failed = NewLoginAttempt {
             failure: Some(failure),
@@ -45,7 +46,7 @@ pub(crate) async fn complete(
     sessions::keep_newest(tx, user_id, policy.max_per_user, *now).await?;
     login_attempts::create(tx, attempt).await?;
     lockouts::succeed(tx, &(*reservation, *now)).await?;
-    Ok(SignInDecision::SignedIn(user))
+    Ok(SignInDecision::SignedIn(Box::new(user)))
 }
 
 /// Creates a user and begins the first session, once per request id.
@@ -60,5 +61,5 @@ pub(crate) async fn sign_up(
     let created = users::insert(tx, user).await?;
     sessions::begin(tx, token).await?;
     login_attempts::create(tx, attempt).await?;
-    Ok(SignUpDecision::SignedUp(created))
+    Ok(SignUpDecision::SignedUp(Box::new(created)))
 }

@@ -4,7 +4,7 @@ use super::Auth;
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
-use crate::grpc::violations::Violations;
+use crate::grpc::violations::{Violations, all};
 use crate::proto::identity::v1::{SignInWithPasswordRequest, SignInWithPasswordResponse};
 use crate::sign_in::Attempt;
 
@@ -17,15 +17,12 @@ pub(super) async fn sign_in_with_password(
     let identifier = convert::identifier("identifier", &request.identifier, &mut violations);
     let password = convert::presented_password("password", &request.password, &mut violations);
     let client = convert::client(request.client.as_ref(), &mut violations);
-    let attempt = || {
-        let attempt = Attempt {
-            password: password?,
-            client: client?,
-            deadline: context.deadline,
-        };
-        Some((identifier?, attempt))
+    let (identifier, password, client) = violations.finish(all(identifier, password, client))?;
+    let attempt = Attempt {
+        password,
+        client,
+        deadline: context.deadline,
     };
-    let (identifier, attempt) = violations.finish(attempt())?;
     let signed_in = auth
         .authenticator
         .sign_in_with_password(identifier, attempt)

@@ -5,7 +5,7 @@ use crate::domain::{Email, Identifier, NewUser, Profile, Refusal, UserId, Userna
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
-use crate::grpc::violations::Violations;
+use crate::grpc::violations::{Violations, all};
 use crate::proto::identity::v1::{SignUpRequest, SignUpResponse};
 use crate::sign_in::{Attempt, SignedIn};
 
@@ -25,21 +25,22 @@ pub(super) async fn sign_up(
         &mut violations,
     );
     let none = Profile::default();
-    let password = convert::new_password(
+    let new_password = convert::new_password(
         "password",
         &request.password,
         auth.password_policy,
         profile.as_ref().unwrap_or(&none),
         &mut violations,
     );
-    let presented =
+    let presented_again =
         convert::presented_password("password", &request.password, &mut Violations::default());
     let client = convert::client(request.client.as_ref(), &mut violations);
     let record =
         auth.fingerprints
             .record(context, "SignUp", &request.request_id, &request, &mut violations);
-    let parts = || Some((profile?, password?, presented?, client?));
-    let (profile, password, presented, client) = violations.finish(parts())?;
+    let (profile, passwords, client) =
+        violations.finish(all(profile, new_password.zip(presented_again), client))?;
+    let (password, presented) = passwords;
     let identifier =
         identifier_of(&profile).ok_or_else(|| ApiError::internal(&"a new user has no login name"))?;
     let attempt = Attempt {

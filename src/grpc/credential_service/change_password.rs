@@ -5,7 +5,7 @@ use crate::domain::{NewPassword, Refusal, UpdateUser, UserChange, WithRequest};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
-use crate::grpc::violations::Violations;
+use crate::grpc::violations::{Violations, all};
 use crate::proto::identity::v1::{ChangePasswordRequest, ChangePasswordResponse, ErrorReason};
 use crate::sign_in::Attempt;
 
@@ -17,8 +17,9 @@ pub(super) async fn change_password(
     let mut violations = Violations::default();
     let current =
         convert::presented_password("current_password", &request.current_password, &mut violations);
-    let password = credentials.stranger_password("new_password", &request.new_password, &mut violations);
-    if password.is_some() && request.new_password == request.current_password {
+    let acceptable =
+        credentials.stranger_password("new_password", &request.new_password, &mut violations);
+    if acceptable.is_some() && request.new_password == request.current_password {
         let text = "must be another one than the current password";
         violations.add("new_password", ErrorReason::PasswordUnchanged, text);
     }
@@ -30,8 +31,7 @@ pub(super) async fn change_password(
         &request,
         &mut violations,
     );
-    let parts = || Some((current?, password?, client?));
-    let (current, _, client) = violations.finish(parts())?;
+    let (current, _, client) = violations.finish(all(current, acceptable, client))?;
 
     let token = context.token.as_ref().ok_or(Refusal::TokenRequired)?;
     if credentials.is_repeated(record.as_ref()).await? {

@@ -16,7 +16,8 @@ pub(super) async fn confirm_password_reset(
     let purpose = OneTimeTokenPurpose::PasswordReset;
     let mut violations = Violations::default();
     let token = convert::token("token", &request.token, &mut violations);
-    let password = credentials.stranger_password("new_password", &request.new_password, &mut violations);
+    let acceptable =
+        credentials.stranger_password("new_password", &request.new_password, &mut violations);
     let record = credentials.fingerprints.record(
         context,
         "ConfirmPasswordReset",
@@ -24,7 +25,7 @@ pub(super) async fn confirm_password_reset(
         &request,
         &mut violations,
     );
-    let (token, _) = violations.finish(token.zip(password))?;
+    let (token, _) = violations.finish(token.zip(acceptable))?;
     if let Some(user) = credentials.user_of_repeated(record.as_ref()).await? {
         let user = Some(user.into());
         return Ok(ConfirmPasswordResetResponse { user });

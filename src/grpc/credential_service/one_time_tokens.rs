@@ -31,11 +31,11 @@ impl Credentials {
     ) -> Result<IssuedToken, ApiError> {
         let mut violations = Violations::default();
         let id = convert::user_id("user_id", user_id, &mut violations);
-        let user_id = violations.finish(id)?;
+
         let (token, token_hash) = OneTimeTokens::issue()?;
         let expires_at = context.now + lifetime;
         let new = NewOneTimeToken {
-            user_id,
+            user_id: violations.finish(id)?,
             purpose,
             token_hash,
             expires_at,

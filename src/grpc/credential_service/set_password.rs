@@ -5,7 +5,7 @@ use crate::domain::{NewPassword, UpdateUser, UserChange, WithRequest};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
-use crate::grpc::violations::Violations;
+use crate::grpc::violations::{Violations, all};
 use crate::proto::identity::v1::{SetPasswordRequest, SetPasswordResponse};
 
 pub(super) async fn set_password(
@@ -16,7 +16,7 @@ pub(super) async fn set_password(
     let mut violations = Violations::default();
     let id = convert::user_id("user_id", &request.user_id, &mut violations);
     let etag = convert::etag("etag", &request.etag, &mut violations);
-    let password = credentials.stranger_password("password", &request.password, &mut violations);
+    let acceptable = credentials.stranger_password("password", &request.password, &mut violations);
     let record = credentials.fingerprints.record(
         context,
         "SetPassword",
@@ -24,8 +24,7 @@ pub(super) async fn set_password(
         &request,
         &mut violations,
     );
-    let parts = || Some((id?, etag?, password?));
-    let (id, etag, _) = violations.finish(parts())?;
+    let (id, etag, _) = violations.finish(all(id, etag, acceptable))?;
     let user = credentials.users.get_by_id(id).await?;
     if credentials.is_repeated(record.as_ref()).await? {
         let user = Some(user.into());

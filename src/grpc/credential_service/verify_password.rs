@@ -4,7 +4,7 @@ use super::Credentials;
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
-use crate::grpc::violations::Violations;
+use crate::grpc::violations::{Violations, all};
 use crate::proto::identity::v1::{VerifyPasswordRequest, VerifyPasswordResponse};
 use crate::sign_in::Attempt;
 
@@ -17,8 +17,7 @@ pub(super) async fn verify_password(
     let id = convert::user_id("user_id", &request.user_id, &mut violations);
     let password = convert::presented_password("password", &request.password, &mut violations);
     let client = convert::client(request.client.as_ref(), &mut violations);
-    let parts = || Some((id?, password?, client?));
-    let (id, password, client) = violations.finish(parts())?;
+    let (id, password, client) = violations.finish(all(id, password, client))?;
     let user = credentials.users.get_by_id(id).await?;
     let attempt = Attempt {
         password,

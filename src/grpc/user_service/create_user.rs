@@ -5,7 +5,7 @@ use crate::domain::{NewUser, Profile, UserId, WithRequest};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
-use crate::grpc::violations::Violations;
+use crate::grpc::violations::{Violations, all};
 use crate::proto::identity::v1::{CreateUserRequest, CreateUserResponse, User};
 
 pub(super) async fn create_user(
@@ -70,8 +70,4 @@ pub(super) async fn create_user(
 
 fn created(user: User) -> CreateUserResponse {
     CreateUserResponse { user: Some(user) }
-}
-
-fn all<A, B, C>(a: Option<A>, b: Option<B>, c: Option<C>) -> Option<(A, B, C)> {
-    Some((a?, b?, c?))
 }

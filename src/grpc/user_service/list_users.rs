@@ -8,7 +8,7 @@ use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
 use crate::grpc::page::Page;
-use crate::grpc::violations::Violations;
+use crate::grpc::violations::{Violations, all};
 use crate::proto::identity::v1::{
     ErrorReason, ListUsersRequest, ListUsersResponse, User, UserFilter as FilterMessage,
 };
@@ -37,8 +37,7 @@ pub(super) async fn list_users(
         now: context.now,
     }
     .parse(&mut violations);
-    let parts = || Some((filter?, order?, page?));
-    let (filter, order, page) = violations.finish(parts())?;
+    let (filter, order, page) = violations.finish(all(filter, order, page))?;
     let list = ListUsers {
         filter,
         order,

@@ -129,25 +129,29 @@ impl KeyRotation {
             }],
             inserted: None,
         };
-        let others: Vec<&SigningKeyRecord> = keys
+        let mut rest: Vec<&SigningKeyRecord> = keys
             .iter()
             .filter(|key| key.kid != kid && key.revoked_at.is_none())
+            .filter(|key| key.retires_at.is_none_or(|retires_at| self.now < retires_at))
             .collect();
-        let active = others.iter().find(|key| key.is_active(self.now));
-        let newest = others.iter().find(|key| key.retires_at.is_none());
-        match (active, newest) {
-            (Some(_), Some(_)) => {}
-            // The one that was to follow is gone, so the present one goes on.
-            (Some(active), None) => plan.updated.push(SigningKeyRecord {
-                retires_at: None,
-                ..(*active).clone()
-            }),
-            // The one that was to follow signs from now on.
-            (None, Some(newest)) => plan.updated.push(SigningKeyRecord {
-                activates_at: self.now,
-                ..(*newest).clone()
-            }),
-            (None, None) => plan.inserted = Some(self.new_key(self.now)),
+        if rest.is_empty() {
+            plan.inserted = Some(self.new_key(self.now));
+        }
+        // What the key leaves open is closed: the one before it goes on until the next one signs, and if there is
+        // none before it, the next one signs from now on.
+        rest.sort_by_key(|key| key.activates_at);
+        let successors = rest.iter().skip(1).map(|key| Some(key.activates_at));
+        let mut earliest = Some(self.now);
+        for (key, retires_at) in rest.iter().zip(successors.chain([None])) {
+            let closed = SigningKeyRecord {
+                activates_at: earliest.map_or(key.activates_at, |now| key.activates_at.min(now)),
+                retires_at,
+                ..(*key).clone()
+            };
+            if closed != **key {
+                plan.updated.push(closed);
+            }
+            earliest = None;
         }
         Some(plan)
     }

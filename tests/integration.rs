@@ -15,13 +15,17 @@
     reason = "a failed expectation ends a test, and `pub` marks what tests may use of the support"
 )]
 
+mod auth_service;
 mod cli;
 mod contract;
+mod credential_service;
 mod faults;
 mod harness;
 mod health;
 mod migrations;
 mod security;
+mod security_service;
+mod session_service;
 mod support;
 mod systems;
 mod user_service;
@@ -30,13 +34,17 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let tests = [
+        auth_service::tests(),
         cli::tests(),
         contract::tests(),
+        credential_service::tests(),
         faults::tests(),
         harness::tests(),
         health::tests(),
         migrations::tests(),
         security::tests(),
+        security_service::tests(),
+        session_service::tests(),
         systems::tests(),
         user_service::tests(),
     ];

@@ -4,9 +4,16 @@ use std::net::SocketAddr;
 
 use identity::proto::google::r#type::Date;
 use identity::proto::grpc::health::v1::health_client::HealthClient;
+use identity::proto::identity::v1::auth_service_client::AuthServiceClient;
+use identity::proto::identity::v1::credential_service_client::CredentialServiceClient;
+use identity::proto::identity::v1::security_service_client::SecurityServiceClient;
+use identity::proto::identity::v1::session_service_client::SessionServiceClient;
 use identity::proto::identity::v1::status_service_client::StatusServiceClient;
 use identity::proto::identity::v1::user_service_client::UserServiceClient;
-use identity::proto::identity::v1::{CreateUserRequest, GetUserRequest, User};
+use identity::proto::identity::v1::{
+    Client, CreateUserRequest, GetUserRequest, IntrospectTokenRequest, IntrospectTokenResponse,
+    RefreshTokensRequest, SignInWithPasswordRequest, Tokens, User,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
@@ -47,6 +54,26 @@ impl Clients {
     /// Returns a client of the user service.
     pub fn users(&self) -> UserServiceClient<Channel> {
         UserServiceClient::new(self.channel())
+    }
+
+    /// Returns a client of the auth service.
+    pub fn auth(&self) -> AuthServiceClient<Channel> {
+        AuthServiceClient::new(self.channel())
+    }
+
+    /// Returns a client of the credential service.
+    pub fn credentials(&self) -> CredentialServiceClient<Channel> {
+        CredentialServiceClient::new(self.channel())
+    }
+
+    /// Returns a client of the session service.
+    pub fn sessions(&self) -> SessionServiceClient<Channel> {
+        SessionServiceClient::new(self.channel())
+    }
+
+    /// Returns a client of the security service.
+    pub fn security(&self) -> SecurityServiceClient<Channel> {
+        SecurityServiceClient::new(self.channel())
     }
 
     /// Returns a client of the status service.
@@ -103,6 +130,77 @@ impl Clients {
             .expect("the user is created")
     }
 
+    /// Creates a user that has an email and [`PASSWORD`].
+    pub async fn create_with_password(&self, email: &str) -> User {
+        self.create(new_user().email(email).password(PASSWORD))
+            .await
+            .expect("the user is created")
+    }
+
+    /// Signs in from nowhere in particular.
+    pub async fn sign_in(&self, identifier: &str, password: &str) -> Result<Tokens, Failure> {
+        self.sign_in_from("", identifier, password).await
+    }
+
+    /// Signs in from an address.
+    pub async fn sign_in_from(
+        &self,
+        ip_address: &str,
+        identifier: &str,
+        password: &str,
+    ) -> Result<Tokens, Failure> {
+        let request = SignInWithPasswordRequest {
+            identifier: identifier.to_owned(),
+            password: password.to_owned(),
+            client: Some(Client {
+                ip_address: ip_address.to_owned(),
+                ..Client::default()
+            }),
+        };
+        let response = self.auth().sign_in_with_password(request).await?;
+        Ok(response.into_inner().tokens.expect("tokens in the response"))
+    }
+
+    /// Creates a user with an email and [`PASSWORD`] who is signed in.
+    pub async fn signed_in(&self, email: &str) -> (User, Tokens) {
+        let user = self.create_with_password(email).await;
+        let tokens = self.sign_in(email, PASSWORD).await.expect("the user signs in");
+        (user, tokens)
+    }
+
+    /// Exchanges a refresh token.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens, Failure> {
+        let request = RefreshTokensRequest {
+            refresh_token: refresh_token.to_owned(),
+            client: None,
+        };
+        let response = self.auth().refresh_tokens(request).await?;
+        Ok(response.into_inner().tokens.expect("tokens in the response"))
+    }
+
+    /// Asks whether an access token is good.
+    pub async fn introspect(&self, access_token: &str) -> Result<IntrospectTokenResponse, Failure> {
+        let request = IntrospectTokenRequest {
+            token: access_token.to_owned(),
+        };
+        let response = self.auth().introspect_token(request).await?;
+        Ok(response.into_inner())
+    }
+
+    /// Says whether an access token is good.
+    pub async fn is_active(&self, access_token: &str) -> bool {
+        self.introspect(access_token).await.expect("an answer").active
+    }
+
+    /// Returns a metric, such as `identity_hashing_computed_total`; zero if it has not been counted yet.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.http_get("/metrics").await;
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+            .map(|value| value.parse::<f64>().expect("a number"))
+            .sum()
+    }
+
     /// Returns the user with an id.
     pub async fn get(&self, user_id: &str) -> Result<User, Failure> {
         let request = GetUserRequest {
@@ -123,6 +221,17 @@ impl Clients {
         let status = head.split(' ').nth(1).expect("a status");
         (status.parse().unwrap(), body.to_owned())
     }
+}
+
+/// A password that is accepted.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// Adds an access token to a request, as a person's client would send it.
+pub fn bearing<M>(access_token: &str, message: M) -> tonic::Request<M> {
+    let mut request = tonic::Request::new(message);
+    let value = format!("Bearer {access_token}").parse().expect("a header value");
+    request.metadata_mut().insert("authorization", value);
+    request
 }
 
 /// A user to create, which has nothing yet.

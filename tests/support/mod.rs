@@ -15,7 +15,7 @@ mod wait;
 
 pub use behaviour::{Behaviour, Body, Plain};
 pub(crate) use behaviour::{behaviours, on_databases, plain, postgres_only, sqlite_only};
-pub use clients::{Clients, NewUser, new_user};
+pub use clients::{Clients, NewUser, PASSWORD, bearing, new_user};
 pub use context::{Backend, Test};
 pub use failure::Failure;
 pub use postgres::PostgresCluster;

@@ -1,0 +1,5 @@
+use crate::support::Behaviour;
+
+pub fn tests() -> Vec<Behaviour> {
+    Vec::new()
+}

@@ -89,6 +89,8 @@ impl Assembly<'_> {
             },
             signing_keys: signing_keys.clone(),
             signing_key_lifetime: settings.tokens.signing_key_lifetime,
+            signing_key_interval: settings.tokens.signing_key_interval,
+            purges: self.metrics.purges.clone(),
         };
         let services = Services {
             users: UserServiceImpl::new(Users {

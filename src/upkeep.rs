@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use prometheus_client::metrics::counter::Counter;
 
 use crate::clock::Clock;
 use crate::database::{Database, DatabaseError};
@@ -22,6 +23,10 @@ pub struct Upkeep {
     pub signing_keys: SigningKeys,
     /// The age at which a signing key gets a successor.
     pub signing_key_lifetime: TimeDelta,
+    /// How often the keys are read again.
+    pub signing_key_interval: Duration,
+    /// Counts the rounds in which everything that has expired was looked for.
+    pub purges: Counter,
 }
 
 /// Removes what has expired.
@@ -57,10 +62,10 @@ impl Upkeep {
     }
 
     async fn keep_keys_fresh(&self, clock: &Arc<dyn Clock>) {
-        /// Far more often than a new key needs to be known everywhere before it signs.
-        const PERIOD: Duration = Duration::from_secs(5);
-        let mut ticks = tokio::time::interval(PERIOD);
+        let mut ticks = tokio::time::interval(self.signing_key_interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // They have just been read.
+        ticks.tick().await;
         loop {
             ticks.tick().await;
             let outcome = match self.signing_keys.reload().await {
@@ -79,7 +84,9 @@ impl Upkeep {
         let mut ticks = tokio::time::interval(PERIOD);
         loop {
             ticks.tick().await;
-            for (what, outcome) in self.purge.run(clock.now()).await {
+            let outcomes = self.purge.run(clock.now()).await;
+            self.purges.inc();
+            for (what, outcome) in outcomes {
                 match outcome {
                     Ok(0) => {}
                     Ok(purged) => tracing::info!(purged, what, "purged"),

@@ -1,4 +1,4 @@
-//! Tokens: `IDENTITY_TOKEN_*`, `IDENTITY_ACCESS_TOKEN_LIFETIME`, `IDENTITY_SIGNING_KEY_LIFETIME`,
+//! Tokens: `IDENTITY_TOKEN_*`, `IDENTITY_ACCESS_TOKEN_LIFETIME`, `IDENTITY_SIGNING_KEY_*`,
 //! `IDENTITY_PASSWORD_RESET_LIFETIME`, `IDENTITY_EMAIL_VERIFICATION_LIFETIME`.
 
 use std::time::Duration;
@@ -29,6 +29,11 @@ const SIGNING_KEY_LIFETIME: Variable = Variable::new(
     "90d",
     "The age at which a signing key gets a successor",
 );
+const SIGNING_KEY_INTERVAL: Variable = Variable::new(
+    "IDENTITY_SIGNING_KEY_INTERVAL",
+    "5s",
+    "How often a server looks for signing keys that another one made or gave up",
+);
 const PASSWORD_RESET_LIFETIME: Variable = Variable::new(
     "IDENTITY_PASSWORD_RESET_LIFETIME",
     "1h",
@@ -45,6 +50,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     AUDIENCE,
     ACCESS_TOKEN_LIFETIME,
     SIGNING_KEY_LIFETIME,
+    SIGNING_KEY_INTERVAL,
     PASSWORD_RESET_LIFETIME,
     EMAIL_VERIFICATION_LIFETIME,
 ];
@@ -56,6 +62,8 @@ pub struct TokenSettings {
     pub access: AccessTokenPolicy,
     /// The age at which a signing key gets a successor.
     pub signing_key_lifetime: TimeDelta,
+    /// How often keys are read again.
+    pub signing_key_interval: Duration,
     /// How long one-time tokens live.
     pub one_time: OneTimeTokenLifetimes,
 }
@@ -80,6 +88,11 @@ impl TokenSettings {
         let audience = reader.parse(&AUDIENCE, name);
         let lifetime = reader.duration(&ACCESS_TOKEN_LIFETIME, SECOND..=24 * HOUR);
         let signing_key_lifetime = reader.duration(&SIGNING_KEY_LIFETIME, SHORTEST_KEY..=3653 * DAY);
+        // A key is published for ten minutes before it signs.
+        let interval = reader.duration(
+            &SIGNING_KEY_INTERVAL,
+            Duration::from_millis(100)..=Duration::from_secs(300),
+        );
         let password_reset = reader.duration(&PASSWORD_RESET_LIFETIME, SECOND..=30 * DAY);
         let email_verification = reader.duration(&EMAIL_VERIFICATION_LIFETIME, SECOND..=30 * DAY);
         Some(Self {
@@ -89,6 +102,7 @@ impl TokenSettings {
                 lifetime: to_span(lifetime?),
             },
             signing_key_lifetime: to_span(signing_key_lifetime?),
+            signing_key_interval: interval?,
             one_time: OneTimeTokenLifetimes {
                 password_reset: to_span(password_reset?),
                 email_verification: to_span(email_verification?),

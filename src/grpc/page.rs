@@ -7,7 +7,7 @@ use ring::digest::{SHA256, digest};
 use super::PageTokens;
 use super::error::ApiError;
 use super::violations::Violations;
-use crate::domain::{Invalid, ListPosition};
+use crate::domain::ListPosition;
 use crate::proto::identity::v1::ErrorReason;
 
 /// The size of a page unless the caller asks for another.
@@ -15,9 +15,6 @@ const DEFAULT_SIZE: i64 = 50;
 
 /// The largest page.
 const MAX_SIZE: i64 = 100;
-
-/// The longest token that is looked at; ours are a good deal shorter.
-const MAX_TOKEN_CHARACTERS: usize = 1024;
 
 /// A page as a caller asks for it.
 pub(super) struct Page<'a, 'b, M> {
@@ -59,9 +56,6 @@ impl<'a, M: Message> Page<'a, '_, M> {
         };
         let after = if self.token.is_empty() {
             Some(None)
-        } else if self.token.chars().count() > MAX_TOKEN_CHARACTERS {
-            let invalid = Invalid::too_long(MAX_TOKEN_CHARACTERS, "characters");
-            violations.take("page_token", Err(invalid))
         } else if let Ok(position) = self.tokens.read(self.token, &list_id, self.now) {
             Some(Some(position))
         } else {

@@ -23,6 +23,8 @@ pub struct Metrics {
     call_seconds: Family<MethodLabels, Histogram>,
     /// Panics that were caught.
     pub panics: Counter,
+    /// Rounds in which everything that has expired was looked for.
+    pub purges: Counter,
     database_up: Gauge,
     probe_seconds: Gauge<f64, AtomicU64>,
     pool_connections: Family<PoolLabels, Gauge>,
@@ -183,6 +185,7 @@ impl Default for Metrics {
             calls: Family::default(),
             call_seconds: Family::new_with_constructor(call_histogram),
             panics: Counter::default(),
+            purges: Counter::default(),
             database_up: Gauge::default(),
             probe_seconds: Gauge::default(),
             pool_connections: Family::default(),
@@ -212,6 +215,11 @@ impl Metrics {
             self.call_seconds.clone(),
         );
         registry.register("panics", "Panics that were caught", self.panics.clone());
+        registry.register(
+            "purges",
+            "Rounds in which everything that has expired was looked for",
+            self.purges.clone(),
+        );
         registry.register(
             "database_up",
             "Whether the database answers (1) or not (0)",

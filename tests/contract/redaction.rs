@@ -1,6 +1,11 @@
 //! What is printed of messages and settings that hold secrets.
 
-use identity::proto::identity::v1::CreateUserRequest;
+use identity::proto::identity::v1::{
+    ChangePasswordRequest, ConfirmEmailVerificationRequest, ConfirmPasswordResetRequest,
+    CreateEmailVerificationResponse, CreatePasswordResetResponse, CreateUserRequest,
+    IntrospectTokenRequest, RefreshTokensRequest, SetPasswordRequest, SignInWithPasswordRequest,
+    SignOutRequest, SignUpRequest, Tokens, VerifyPasswordRequest,
+};
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
@@ -21,8 +26,14 @@ pub fn tests() -> Vec<Behaviour> {
 /// What the name of a field with a secret contains.
 const SECRET_WORDS: [&str; 5] = ["password", "token", "secret", "credential", "private_key"];
 
-/// Fields that only sound like it. A page token names a place in a list, and is encrypted.
-const NOT_SECRET: [&str; 2] = [
+/// Fields that only sound like it. A page token names a place in a list, and is encrypted;
+/// the id of a token is not the token.
+const NOT_SECRET: [&str; 7] = [
+    "identity.v1.IntrospectTokenResponse.token_id",
+    "identity.v1.ListLoginAttemptsRequest.page_token",
+    "identity.v1.ListLoginAttemptsResponse.next_page_token",
+    "identity.v1.ListSessionsRequest.page_token",
+    "identity.v1.ListSessionsResponse.next_page_token",
     "identity.v1.ListUsersRequest.page_token",
     "identity.v1.ListUsersResponse.next_page_token",
 ];
@@ -31,9 +42,54 @@ const NOT_SECRET: [&str; 2] = [
 type DebugOf = fn(&[u8]) -> String;
 
 /// A message with secrets, and its `Debug`. One line for each such message: a new one fails the test.
-const DEBUGS: [(&str, DebugOf); 1] = [("identity.v1.CreateUserRequest", |bytes| {
-    format!("{:?} {0:#?}", CreateUserRequest::decode(bytes).unwrap())
-})];
+const DEBUGS: [(&str, DebugOf); 14] = [
+    ("identity.v1.CreateUserRequest", debug_of::<CreateUserRequest>),
+    ("identity.v1.SignUpRequest", debug_of::<SignUpRequest>),
+    (
+        "identity.v1.SignInWithPasswordRequest",
+        debug_of::<SignInWithPasswordRequest>,
+    ),
+    (
+        "identity.v1.RefreshTokensRequest",
+        debug_of::<RefreshTokensRequest>,
+    ),
+    ("identity.v1.SignOutRequest", debug_of::<SignOutRequest>),
+    (
+        "identity.v1.IntrospectTokenRequest",
+        debug_of::<IntrospectTokenRequest>,
+    ),
+    ("identity.v1.Tokens", debug_of::<Tokens>),
+    ("identity.v1.SetPasswordRequest", debug_of::<SetPasswordRequest>),
+    (
+        "identity.v1.ChangePasswordRequest",
+        debug_of::<ChangePasswordRequest>,
+    ),
+    (
+        "identity.v1.VerifyPasswordRequest",
+        debug_of::<VerifyPasswordRequest>,
+    ),
+    (
+        "identity.v1.CreatePasswordResetResponse",
+        debug_of::<CreatePasswordResetResponse>,
+    ),
+    (
+        "identity.v1.ConfirmPasswordResetRequest",
+        debug_of::<ConfirmPasswordResetRequest>,
+    ),
+    (
+        "identity.v1.CreateEmailVerificationResponse",
+        debug_of::<CreateEmailVerificationResponse>,
+    ),
+    (
+        "identity.v1.ConfirmEmailVerificationRequest",
+        debug_of::<ConfirmEmailVerificationRequest>,
+    ),
+];
+
+fn debug_of<M: Message + Default + std::fmt::Debug>(bytes: &[u8]) -> String {
+    let message = M::decode(bytes).unwrap();
+    format!("{message:?} {message:#?}")
+}
 
 /// Never a part of anything else.
 const CANARY: &str = "canary-4f1c";

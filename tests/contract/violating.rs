@@ -28,10 +28,16 @@ const NOT_UUIDS: [&str; 6] = [
 ];
 
 /// Patterns, each with texts that do not match it.
-const PATTERNS: [(&str, &[&str]); 1] = [(
-    r"^\\[^\\]+\\[^\\]+$",
-    &[r"d\u", r"\d", r"\d\", r"\\u", r"\d\u\v", r"\\d\u", "/d/u", r"\"],
-)];
+const PATTERNS: [(&str, &[&str]); 2] = [
+    (
+        r"^\\[^\\]+\\[^\\]+$",
+        &[r"d\u", r"\d", r"\d\", r"\\u", r"\d\u\v", r"\\d\u", "/d/u", r"\"],
+    ),
+    ("^[A-Za-z0-9._-]+$", &["a b", "a/b", "\u{e4}", " ", "a\n"]),
+];
+
+/// Texts that are no address of a machine.
+const NOT_IPS: [&str; 6] = ["nope", "1.2.3", "1.2.3.4/8", "::g", "localhost", "256.1.1.1"];
 
 /// Returns every breach of the rules of a field. Fails for a rule that it does not know.
 pub fn breaches(pool: &DescriptorPool, field: &FieldDescriptor) -> Vec<Breach> {
@@ -133,6 +139,7 @@ fn breaches_of(field: &FieldDescriptor, rule: &str, limit: &Value) -> Vec<Breach
     match (rule, number) {
         ("required", _) => vec![breach(None)],
         ("string.uuid", _) => texts(&NOT_UUIDS),
+        ("string.ip", _) => texts(&NOT_IPS),
         ("string.min_len", Some(least)) => texts(&["a".repeat(least - 1).as_str(), "a"]),
         ("string.max_len" | "string.max_bytes", Some(most)) => texts(&[
             too_long(field.name(), most + 1).as_str(),

@@ -41,8 +41,8 @@ async fn csl_04_steady_connections_are_kept_open(t: Test) {
             Backend::Postgres => "writer",
         };
 
-        // One more is opened for the work of the start.
-        let steady = min_idle..=min_idle + 1;
+        // Up to two more are opened for the work of the start.
+        let steady = min_idle..=min_idle + 2;
         eventually("the connections are open", async || {
             let pool = pool(&server, name).await;
             steady.contains(&pool.size) && pool.size == pool.idle
@@ -79,6 +79,7 @@ async fn csl_04_there_are_never_more_connections_than_allowed(t: Test) {
         ])
         .await;
     let ada = server.create_user("ada@example.com").await;
+    server.wait_until_settled().await;
     let blocker = Blocker::of_users(&t).await;
 
     let (reads, ()) = tokio::join!(join_all((0..CALLS).map(|_| server.get(&ada.id))), async {
@@ -163,6 +164,7 @@ async fn csl_04_a_waiting_call_gives_up_after_the_acquire_timeout(t: Test) {
         ])
         .await;
     let ada = server.create_user("ada@example.com").await;
+    server.wait_until_settled().await;
     let blocker = Blocker::of_users(&t).await;
 
     let (first, ()) = tokio::join!(rename(&server, &ada.id, "First"), async {
@@ -212,8 +214,10 @@ async fn csl_04_connections_are_checked_before_each_use_if_asked_to(t: Test) {
         server.terminate();
         assert!(server.wait().await.success());
 
-        let expected = if is_checked { READS } else { 0 };
-        assert_eq!(checks(&server) - before, expected, "{}", server.output());
+        // The server itself reads its signing keys now and then, which is checked as well.
+        let expected = if is_checked { READS..2 * READS } else { 0..1 };
+        let counted = checks(&server) - before;
+        assert!(expected.contains(&counted), "{counted}: {}", server.output());
     }
 }
 

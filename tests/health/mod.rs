@@ -25,7 +25,15 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The names that follow the database.
-const FOLLOWERS: [&str; 3] = ["", "identity.v1.StatusService", "identity.v1.UserService"];
+const FOLLOWERS: [&str; 7] = [
+    "",
+    "identity.v1.AuthService",
+    "identity.v1.CredentialService",
+    "identity.v1.SecurityService",
+    "identity.v1.SessionService",
+    "identity.v1.StatusService",
+    "identity.v1.UserService",
+];
 
 /// The name that follows the process alone.
 const LIVENESS: &str = "liveness";

@@ -117,6 +117,14 @@ impl Clients {
         .await;
     }
 
+    /// Waits until what a server does at its start is over, which takes connections of its pools.
+    pub async fn wait_until_settled(&self) {
+        eventually("what the server does at its start is over", async || {
+            self.metric("identity_purges_total").await > 0.0
+        })
+        .await;
+    }
+
     /// Creates a user.
     pub async fn create(&self, user: NewUser) -> Result<User, Failure> {
         let response = self.users().create_user(user.0).await?;

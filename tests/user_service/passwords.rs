@@ -27,12 +27,12 @@ async fn create_with(clients: &Clients, number: usize, password: &str) -> Result
 async fn p02_p05_lengths_of_a_password(t: Test) {
     let server = t.start().await;
     for (number, password) in [
-        "a".repeat(15),
+        "abc".repeat(5),
         "\u{1f511}".repeat(15),
         // Fifteen characters once normalised, of two code points each as typed.
         "e\u{301}".repeat(15),
-        "a".repeat(71),
-        "a".repeat(72),
+        format!("{}ab", "abc".repeat(23)),
+        "abc".repeat(24),
         "\u{1f511}".repeat(18),
     ]
     .iter()
@@ -81,7 +81,7 @@ async fn p05_the_minimum_can_be_lowered_to_eight(t: Test) {
 
     let failure = create_with(&server, 0, "1234567").await.unwrap_err();
     assert_eq!(failure.metadata("limit").as_deref(), Some("8"));
-    create_with(&server, 1, "12345678").await.unwrap();
+    create_with(&server, 1, "kw4#zq2v").await.unwrap();
 }
 
 async fn p07_no_composition_is_asked_for(t: Test) {
@@ -89,7 +89,7 @@ async fn p07_no_composition_is_asked_for(t: Test) {
     for (number, password) in [
         "abcdefghijklmnopqrst",
         "    words and spaces    ",
-        "123456789012345",
+        "907618253412390",
         "\u{1f511}\u{1f98a}\u{1f433}\u{1f33b}\u{1f511}\u{1f98a}\u{1f433}\u{1f33b}\u{1f511}\u{1f98a}\u{1f433}\u{1f33b}\u{1f511}\u{1f98a}\u{1f433}",
         "пароль от моего дома",
         "tab\tand\nnewline inside",

@@ -1,7 +1,7 @@
 //! bcrypt, kept from starving everything else.
 //!
-//! A hash of cost 12 occupies a core for a quarter of a second. Hashes are computed on threads that may block, as
-//! many at a time as there are cores; a bounded number of further ones waits, in order. Whoever cannot be served
+//! A hash of cost 12 occupies a core for a quarter of a second. Hashes are computed on threads of their own, as many as
+//! there are cores, at a low priority; a bounded number of further ones waits, in order. Whoever cannot be served
 //! before its deadline is refused at once, and whoever stops waiting (deadline passed, client gone) leaves the
 //! queue before any work is done.
 //!
@@ -9,6 +9,7 @@
 //! computes exactly one hash.
 
 mod decoy;
+mod threads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::{Password, PasswordHash, PresentedPassword};
 use crate::telemetry::HashingMetrics;
+use threads::HashingThreads;
 
 /// Computes password hashes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,6 +31,7 @@ struct Shared {
     concurrency: usize,
     capacity: usize,
     turns: Arc<Semaphore>,
+    threads: HashingThreads,
     waiting: AtomicUsize,
     pace: Pace,
     decoy: PasswordHash,
@@ -72,6 +75,7 @@ impl PasswordHasher {
             concurrency,
             capacity,
             turns: Arc::new(Semaphore::new(concurrency)),
+            threads: HashingThreads::start(concurrency),
             waiting: AtomicUsize::new(0),
             pace: Pace::guess(cost),
             decoy: decoy::hash(cost),
@@ -222,26 +226,29 @@ impl Turn {
         Ok(matches && is_possible)
     }
 
-    /// Computes one hash on a thread that may block. It is counted, and its time is taken.
+    /// Computes one hash on a thread of its own. It is counted, and its time is taken.
     async fn compute<R: Send + 'static>(
         self,
         work: impl FnOnce() -> (bcrypt::BcryptResult<R>, Option<u32>) + Send + 'static,
     ) -> Result<R, HashingError> {
         let Self { shared, permit } = self;
-        tokio::task::spawn_blocking(move || {
-            let begin = Instant::now();
-            let (outcome, cost) = work();
-            if cost == Some(shared.cost) {
-                shared.pace.note(begin.elapsed());
-            }
-            shared.metrics.computed.inc();
-            // The turn lasts as long as the work, also when nobody waits for its result any more.
-            drop(permit);
-            outcome
-        })
-        .await
-        .map_err(|error| HashingError::Failed(error.to_string()))?
-        .map_err(|error| HashingError::Failed(error.to_string()))
+        let metrics = shared.metrics.clone();
+        let (outcome, cost, took) = shared
+            .threads
+            .run(move || {
+                let begin = Instant::now();
+                let (outcome, cost) = work();
+                metrics.computed.inc();
+                // The turn lasts as long as the work, also when nobody waits for its result any more.
+                drop(permit);
+                (outcome, cost, begin.elapsed())
+            })
+            .await
+            .ok_or_else(|| HashingError::Failed("a hash was not finished".to_owned()))?;
+        if cost == Some(shared.cost) {
+            shared.pace.note(took);
+        }
+        outcome.map_err(|error| HashingError::Failed(error.to_string()))
     }
 }
 

@@ -3,12 +3,13 @@
 The messages and methods come from server reflection, so that it is the descriptors the server serves that are
 put to the test, by a gRPC library that shares no code with the server's.
 
-    client.py HOST:PORT                  calls every method, and checks the answers and a few errors
-    client.py HOST:PORT --create EMAIL   creates a user and leaves it there
-    client.py HOST:PORT --expect EMAIL   checks that this user is there
+    client.py HOST:PORT --operations URL   calls every method, and checks the answers and a few errors
+    client.py HOST:PORT --create EMAIL     creates a user and leaves it there
+    client.py HOST:PORT --expect EMAIL     checks that this user is there
 """
 
 import argparse
+import pathlib
 import secrets
 import sys
 import uuid
@@ -22,6 +23,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
+
+from signing_in import AUTH, CREDENTIALS, SECURITY, SESSIONS, SigningIn
 
 # Longer than any call should take on a busy machine with two cores, where a password hash alone is half a second.
 DEADLINE_SECONDS = 20
@@ -64,9 +67,9 @@ class Service:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
 
-        def invoke(**fields):
+        def invoke(metadata=None, **fields):
             self._called.add(name)
-            return call(request_class(**fields), timeout=DEADLINE_SECONDS)
+            return call(request_class(**fields), timeout=DEADLINE_SECONDS, metadata=metadata)
 
         return invoke
 
@@ -312,9 +315,12 @@ def check_deletion(users, user):
         refused(grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND", call, **{field: value})
 
 
-def check_everything(channel, reflection, users, status):
+def check_everything(channel, reflection, users, service, operations):
+    status = service(STATUS)
+    signing_in = SigningIn(sys.modules[__name__], users, service, operations)
     expect(
-        {USERS, STATUS, "grpc.health.v1.Health"} <= set(reflection.get_services()),
+        {USERS, STATUS, AUTH, CREDENTIALS, SESSIONS, SECURITY, "grpc.health.v1.Health"}
+        <= set(reflection.get_services()),
         f"reflection lists {sorted(reflection.get_services())}",
     )
     check_health(channel)
@@ -324,13 +330,17 @@ def check_everything(channel, reflection, users, status):
     user = check_changes(users, created)
     check_refusals(users, user, stale_etag=created.etag)
     check_deletion(users, user)
+    signing_in.check()
     # A method added to the contract has to be added here as well.
-    expect_equal(users.uncalled() + status.uncalled(), [], "the list of methods that were not called")
+    services = [users, status, *signing_in.services()]
+    uncalled = [name for called in services for name in called.uncalled()]
+    expect_equal(uncalled, [], "the list of methods that were not called")
 
 
 def main():
     parser = argparse.ArgumentParser(description="Checks a running identity service from outside.")
     parser.add_argument("address", metavar="HOST:PORT")
+    parser.add_argument("--operations", metavar="URL", default="http://127.0.0.1:9464")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--create", metavar="EMAIL")
     action.add_argument("--expect", metavar="EMAIL")
@@ -346,7 +356,8 @@ def main():
             user = users.LookupUser(email=arguments.expect).user
             expect_equal(user.email, arguments.expect, "the email")
         else:
-            check_everything(channel, reflection, users, Service(channel, pool, STATUS))
+            service = lambda name: Service(channel, pool, name)
+            check_everything(channel, reflection, users, service, arguments.operations)
 
 
 if __name__ == "__main__":
@@ -357,7 +368,8 @@ if __name__ == "__main__":
         trace = error.__traceback__
         lines = []
         while trace is not None:
-            if trace.tb_frame.f_code.co_filename == __file__:
-                lines.append(str(trace.tb_lineno))
+            file = pathlib.Path(trace.tb_frame.f_code.co_filename)
+            if file.parent == pathlib.Path(__file__).parent:
+                lines.append(f"{file.name}:{trace.tb_lineno}")
             trace = trace.tb_next
-        sys.exit(f"client.py, lines {' > '.join(lines)}: {error}")
+        sys.exit(f"{' > '.join(lines)}: {error}")

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, CorrectedClock};
 use crate::config::HealthSettings;
 use crate::database::Probe;
 use crate::telemetry::Metrics;
@@ -129,7 +129,7 @@ impl Health {
         self,
         mut probe: Probe,
         settings: HealthSettings,
-        clock: Arc<dyn Clock>,
+        clock: Arc<CorrectedClock>,
         metrics: Arc<Metrics>,
     ) {
         let period = settings.probe_period();
@@ -149,7 +149,10 @@ impl Health {
             });
             let was_serving = *self.database.borrow() == Serving::Yes;
             match answer {
-                Ok(()) => {
+                Ok(database_time) => {
+                    if let Some(time) = database_time {
+                        clock.correct(time);
+                    }
                     failures = 0;
                     self.set(Serving::Yes);
                     if !was_serving {

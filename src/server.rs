@@ -16,7 +16,7 @@ use tonic::service::Routes;
 use tower::Layer;
 
 use crate::assembly::Assembly;
-use crate::clock::Clock;
+use crate::clock::{Clock, CorrectedClock};
 use crate::config::{DatabaseUrl, LimitSettings, Settings};
 use crate::database::migrations::MigrationError;
 use crate::database::{Database, DatabaseError};
@@ -156,7 +156,12 @@ impl RunningServer {
 
 /// Starts the server. Returns as soon as it listens; whether it can go on to serve shows in its health, and
 /// in [`RunningServer::failed`].
-pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<RunningServer, StartError> {
+pub async fn start(
+    settings: Settings,
+    machine_clock: Arc<dyn Clock>,
+) -> Result<RunningServer, StartError> {
+    let corrected_clock = Arc::new(CorrectedClock::new(machine_clock));
+    let clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(&corrected_clock);
     let is_embedded = matches!(settings.database.url, DatabaseUrl::Sqlite(_));
     if is_embedded {
         make_data_dir(&settings.data_dir).map_err(StartError::DataDir)?;
@@ -214,7 +219,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<RunningS
         let health = health.clone();
         async move {
             let upkeep = assembled.upkeep;
-            match prepare(&database, &upkeep, &settings, clock.as_ref()).await {
+            match prepare(&database, &upkeep, &settings, &corrected_clock).await {
                 Ok(()) => health.set_started(),
                 Err(error) => {
                     let _ = report_failure.send(error);
@@ -223,7 +228,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<RunningS
             }
             let probe = database.probe();
             let keeping_up = upkeep.keep_up(Arc::clone(&clock));
-            let follow = health.follow(probe, settings.health, clock, metrics);
+            let follow = health.follow(probe, settings.health, corrected_clock, metrics);
             tokio::join!(keeping_up, follow);
         }
     });
@@ -268,7 +273,7 @@ async fn prepare(
     database: &Database,
     upkeep: &Upkeep,
     settings: &Settings,
-    clock: &dyn Clock,
+    clock: &CorrectedClock,
 ) -> Result<(), StartError> {
     /// How soon a database that is starting is asked again.
     const PAUSE: Duration = Duration::from_millis(200);
@@ -287,7 +292,7 @@ async fn prepare_once(
     database: &Database,
     upkeep: &Upkeep,
     settings: &Settings,
-    clock: &dyn Clock,
+    clock: &CorrectedClock,
 ) -> Result<(), StartError> {
     if settings.database.migrate {
         for migration in database.migrate_up(clock).await? {
@@ -298,6 +303,13 @@ async fn prepare_once(
         if pending > 0 {
             return Err(StartError::Pending(pending));
         }
+    }
+    let database_time = database
+        .probe()
+        .ask(settings.database.pool.connect_timeout)
+        .await?;
+    if let Some(time) = database_time {
+        clock.correct(time);
     }
     upkeep.prepare_keys(clock.now()).await?;
     Ok(())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use diesel::connection::Instrumentation;
 use diesel::dsl::sql;
 use diesel::expression::BoxableExpression;
@@ -17,7 +18,7 @@ use diesel_async::{
 use super::connection::DatabaseConnection;
 use super::rows::{SessionRow, SigningKeyRow, UserRow};
 use super::schema::{sessions, signing_keys, users};
-use super::sql_types::StoredUuid;
+use super::sql_types::{StoredTime, StoredUuid, UtcTimestamp};
 use super::{DatabaseError, sql_echo, tls};
 use crate::config::{PostgresUrl, StatementLimits};
 use crate::domain::{EmailPrefix, Session, SessionId, SigningKeyRecord, User, UserId};
@@ -215,6 +216,14 @@ fn email_has_prefix(
         }
         None => Box::new(at_least),
     }
+}
+
+/// Returns what time it is for the database.
+pub(super) async fn current_time(connection: &mut Connection) -> Result<DateTime<Utc>, DatabaseError> {
+    let time: StoredTime = diesel::select(sql::<UtcTimestamp>("clock_timestamp()"))
+        .get_result(connection)
+        .await?;
+    Ok(time.0)
 }
 
 /// Returns how far the write-ahead log of the primary has got, in bytes.

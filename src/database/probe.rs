@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::timeout;
 
 use super::connection::DatabaseConnection;
@@ -28,17 +29,17 @@ impl Database {
 }
 
 impl Probe {
-    /// Asks once, for at most `limit`.
-    pub async fn ask(&mut self, limit: Duration) -> Result<(), DatabaseError> {
+    /// Asks once, for at most `limit`, and returns the time of the database if it has a clock of its own.
+    pub async fn ask(&mut self, limit: Duration) -> Result<Option<DateTime<Utc>>, DatabaseError> {
         match &mut self.0 {
             Connection::Postgres(target, kept) => {
                 // The connection is put back only after a good answer.
                 let previous = kept.take().map(|connection| *connection);
-                let connection = timeout(limit, ask_postgres(target, previous))
+                let (connection, time) = timeout(limit, ask_postgres(target, previous))
                     .await
                     .map_err(|_| DatabaseError::TimedOut)??;
                 *kept = Some(Box::new(connection));
-                Ok(())
+                Ok(Some(time))
             }
             Connection::Sqlite(target) => {
                 let target = Arc::clone(target);
@@ -46,7 +47,8 @@ impl Probe {
                 timeout(limit, answer)
                     .await
                     .map_err(|_| DatabaseError::TimedOut)?
-                    .map_err(|error| DatabaseError::Internal(error.to_string()))?
+                    .map_err(|error| DatabaseError::Internal(error.to_string()))??;
+                Ok(None)
             }
         }
     }
@@ -55,13 +57,13 @@ impl Probe {
 async fn ask_postgres(
     target: &Arc<postgres::Target>,
     previous: Option<postgres::Connection>,
-) -> Result<postgres::Connection, DatabaseError> {
+) -> Result<(postgres::Connection, DateTime<Utc>), DatabaseError> {
     if let Some(mut connection) = previous
-        && connection.ping().await.is_ok()
+        && let Ok(time) = postgres::current_time(&mut connection).await
     {
-        return Ok(connection);
+        return Ok((connection, time));
     }
     let mut connection = postgres::Connection::connect(target).await?;
-    connection.ping().await?;
-    Ok(connection)
+    let time = postgres::current_time(&mut connection).await?;
+    Ok((connection, time))
 }

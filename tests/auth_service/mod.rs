@@ -1,5 +1,6 @@
 //! `identity.v1.AuthService`: one module for each method, and one for each matter that methods share.
 
+mod clocks;
 mod equal_cost;
 mod forged_tokens;
 mod get_me;
@@ -17,6 +18,7 @@ use crate::support::Behaviour;
 
 pub fn tests() -> Vec<Behaviour> {
     [
+        clocks::tests(),
         equal_cost::tests(),
         forged_tokens::tests(),
         get_me::tests(),

@@ -164,7 +164,17 @@ impl Test {
 
     /// Starts a server with some settings changed and waits until it serves.
     pub async fn start_with(&self, overrides: &[(&str, &str)]) -> TestServer {
-        let mut server = self.launch(overrides).await.expect("the server starts");
+        self.start_with_clock(overrides, Arc::clone(&self.clock)).await
+    }
+
+    /// Starts a server on a machine with a clock of its own, and waits until it serves.
+    pub async fn start_with_clock(
+        &self,
+        overrides: &[(&str, &str)],
+        clock: Arc<ShiftedClock>,
+    ) -> TestServer {
+        let launched = TestServer::launch(self.settings(overrides), clock).await;
+        let mut server = launched.expect("the server starts");
         let clients = (*server).clone();
         tokio::select! {
             () = clients.wait_until_serving() => server,

@@ -209,7 +209,7 @@ async fn record(
         failure: Some(failure),
         attempted_at: refresh.now,
     };
-    login_attempts::create(tx, &attempt).await
+    login_attempts::insert(tx, &attempt).await
 }
 
 /// Ends a session, and returns it as it is afterwards and whether it was live until then.

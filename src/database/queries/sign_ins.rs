@@ -43,7 +43,7 @@ pub(crate) async fn complete(
         return Ok(SignInDecision::Refused(refusal));
     }
     sessions::begin(tx, token).await?;
-    sessions::keep_newest(tx, user_id, policy.max_per_user, *now).await?;
+    sessions::make_room(tx, &token.session, policy.max_per_user, *now).await?;
     login_attempts::insert(tx, attempt).await?;
     lockouts::succeed(tx, &(*reservation, *now)).await?;
     Ok(SignInDecision::SignedIn(Box::new(user)))

@@ -159,7 +159,11 @@ pub(crate) async fn refresh(
     if user.check_state().is_err() {
         return Ok(RefreshedSession::Refused(Refusal::SessionEnded));
     }
-    match session.refresh(refresh.generation, refresh.now) {
+    let decision = session.refresh(refresh.generation, refresh.now);
+    if decision == Refresh::Reused && refresh_tokens::was_overtaken(tx, refresh).await? {
+        return Ok(RefreshedSession::Refused(Refusal::TokenReused));
+    }
+    match decision {
         Refresh::Ended => Ok(RefreshedSession::Refused(Refusal::SessionEnded)),
         Refresh::Expired => Ok(RefreshedSession::Refused(Refusal::TokenExpired)),
         Refresh::Repeat => Ok(RefreshedSession::Refreshed(session)),

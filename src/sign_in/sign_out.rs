@@ -26,6 +26,11 @@ impl Authenticator {
             except: None,
             now,
         };
-        Ok(ended + self.0.sessions.end_all(others).await?)
+        match self.0.sessions.end_all(others).await {
+            Ok(count) => Ok(ended + count),
+            // Deleted since, and with the user every session.
+            Err(DatabaseError::Refused(Refusal::UserNotFound(_))) => Ok(ended),
+            Err(error) => Err(error.into()),
+        }
     }
 }

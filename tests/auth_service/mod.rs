@@ -8,8 +8,10 @@ mod introspect_token;
 mod key_rotation;
 mod list_signing_keys;
 mod lockout;
+mod lost_responses;
 mod refresh_races;
 mod refresh_tokens;
+mod session_expiry;
 mod sign_in_with_password;
 mod sign_out;
 mod sign_up;
@@ -26,8 +28,10 @@ pub fn tests() -> Vec<Behaviour> {
         key_rotation::tests(),
         list_signing_keys::tests(),
         lockout::tests(),
+        lost_responses::tests(),
         refresh_races::tests(),
         refresh_tokens::tests(),
+        session_expiry::tests(),
         sign_in_with_password::tests(),
         sign_out::tests(),
         sign_up::tests(),

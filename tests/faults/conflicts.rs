@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::blocker::Blocker;
 use super::{backends, metric, rename, renaming};
 use crate::support::{
-    Behaviour, Clients, Test, TestServer, behaviours, eventually, new_user, postgres_only,
+    Behaviour, Clients, PASSWORD, Test, TestServer, behaviours, eventually, new_user, postgres_only,
 };
 
 pub fn tests() -> Vec<Behaviour> {
@@ -20,6 +20,8 @@ pub fn tests() -> Vec<Behaviour> {
         ],
         postgres_only![
             c08_a_deadlock_is_tried_again,
+            c08_a_deadlock_of_a_refresh_is_tried_again,
+            c08_a_deadlock_of_a_sign_in_is_tried_again,
             c08_serialization_failures_are_tried_again,
         ],
     ]
@@ -158,4 +160,60 @@ async fn c08_serialization_failures_are_tried_again(t: Test) {
     assert!(happened > 0);
     let retried = "identity_database_transactions_total{name=\"users::change\",outcome=\"retried\"}";
     assert!(metric(&server, retried).await > 0);
+}
+
+const PATIENT: [(&str, &str); 2] = [
+    ("IDENTITY_DATABASE_LOCK_TIMEOUT", "60s"),
+    ("IDENTITY_DATABASE_STATEMENT_TIMEOUT", "60s"),
+];
+
+/// Makes a call that has locked a user when it comes to what another program holds, which then wants the user.
+async fn meet<R>(t: &Test, held: &str, call: impl Future<Output = R>) -> R {
+    let hold = format!("SET LOCAL deadlock_timeout = '60s'; {held}");
+    let blocker = Blocker::holding(&t.database_url(), &hold).await;
+    let (outcome, ()) = tokio::join!(call, async {
+        eventually("the call waits", async || {
+            backends(t, "wait_event_type = 'Lock'").await.len() == 1
+        })
+        .await;
+        blocker
+            .execute("SELECT * FROM users FOR UPDATE")
+            .await
+            .expect("the service is ended, not the other program");
+        blocker.release().await;
+    });
+    outcome
+}
+
+async fn c08_a_deadlock_of_a_refresh_is_tried_again(t: Test) {
+    let server = t.start_with(&PATIENT).await;
+    let (_, tokens) = server.signed_in("ada@example.com").await;
+
+    let refreshing = server.refresh(&tokens.refresh_token);
+    let outcome = meet(&t, "SELECT * FROM sessions FOR UPDATE", refreshing).await;
+
+    let next = outcome.unwrap();
+    let generation = "SELECT generation AS value FROM sessions";
+    assert_eq!(t.sql_value(generation).await.as_deref(), Some("2"));
+    let retried = "identity_database_transactions_total{name=\"sessions::refresh\",outcome=\"retried\"}";
+    assert_eq!(metric(&server, retried).await, 1);
+    server.refresh(&next.refresh_token).await.unwrap();
+}
+
+async fn c08_a_deadlock_of_a_sign_in_is_tried_again(t: Test) {
+    let server = t.start_with(&PATIENT).await;
+    server.create_with_password("ada@example.com").await;
+
+    let signing_in = server.sign_in("ada@example.com", PASSWORD);
+    let outcome = meet(&t, "LOCK TABLE login_attempts", signing_in).await;
+
+    let tokens = outcome.unwrap();
+    assert!(server.is_active(&tokens.access_token).await);
+    for table in ["sessions", "refresh_tokens", "login_attempts"] {
+        let rows = format!("SELECT count(*) AS value FROM {table}");
+        assert_eq!(t.sql_value(&rows).await.as_deref(), Some("1"), "{table}");
+    }
+    let retried =
+        "identity_database_transactions_total{name=\"sign_ins::complete\",outcome=\"retried\"}";
+    assert_eq!(metric(&server, retried).await, 1);
 }

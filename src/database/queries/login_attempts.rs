@@ -4,15 +4,38 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, QueryDsl, SelectableHelper};
 use diesel_async::RunQueryDsl;
 
-use super::{Backend, Connection};
+use super::{Backend, Connection, keep_user};
 use crate::database::DatabaseError;
 use crate::database::rows::LoginAttemptRow;
 use crate::database::schema::login_attempts;
 use crate::database::sql_types::{StoredIp, StoredTime, StoredUuid};
-use crate::domain::{ListLoginAttempts, LoginAttempt, NewLoginAttempt, UserId};
+use crate::domain::{Client, ListLoginAttempts, LoginAttempt, NewLoginAttempt, UserId};
 
-/// Records an attempt.
+/// Records an attempt. If the user it was made as has been deleted meanwhile, it is kept as if that had come afterwards:
+/// without what tells who the user was.
 pub(crate) async fn create(tx: &mut Connection, attempt: &NewLoginAttempt) -> Result<(), DatabaseError> {
+    let is_user_gone = match attempt.user_id {
+        Some(user_id) => keep_user(tx, user_id).await?.is_none(),
+        None => false,
+    };
+    if !is_user_gone {
+        return insert(tx, attempt).await;
+    }
+    let forgotten = NewLoginAttempt {
+        user_id: None,
+        identifier: None,
+        client: Client {
+            ip_address: None,
+            user_agent: None,
+            client_id: attempt.client.client_id.clone(),
+        },
+        ..attempt.clone()
+    };
+    insert(tx, &forgotten).await
+}
+
+/// Records an attempt as a user, if any, that this transaction has locked.
+pub(super) async fn insert(tx: &mut Connection, attempt: &NewLoginAttempt) -> Result<(), DatabaseError> {
     diesel::insert_into(login_attempts::table)
         .values(LoginAttemptRow::from(attempt))
         .execute(tx)

@@ -9,7 +9,7 @@ use crate::database::DatabaseError;
 use crate::database::rows::RefreshTokenRow;
 use crate::database::schema::refresh_tokens;
 use crate::database::sql_types::{StoredTime, StoredUuid};
-use crate::domain::{EndSessions, NewRefreshToken, RefreshToken};
+use crate::domain::{EndSessions, NewRefreshToken, RefreshSession, RefreshToken, Session, SessionId};
 
 /// Returns the token with a digest.
 pub(crate) async fn get_by_token_hash(
@@ -49,6 +49,36 @@ pub(super) async fn mark_used(
         .execute(tx)
         .await?;
     Ok(updated == 1)
+}
+
+/// Tells whether a used token was presented while its exchange could be repeated, and was overtaken on its way here by
+/// the exchange of its successor: by a caller that gave up waiting and tried again. Nobody else has it, then.
+pub(super) async fn was_overtaken(
+    tx: &mut Connection,
+    refresh: &RefreshSession,
+) -> Result<bool, DatabaseError> {
+    let used_at = exchange_of(tx, refresh.session_id, refresh.generation).await?;
+    let next = refresh.generation.saturating_add(1);
+    let next_used_at = exchange_of(tx, refresh.session_id, next).await?;
+    Ok(used_at.zip(next_used_at).is_some_and(|(used_at, next_used_at)| {
+        refresh.now < next_used_at && refresh.now - used_at <= Session::REPEAT_WINDOW
+    }))
+}
+
+/// Returns when the token of a generation was exchanged, if it was.
+async fn exchange_of(
+    tx: &mut Connection,
+    session_id: SessionId,
+    generation: i64,
+) -> Result<Option<DateTime<Utc>>, DatabaseError> {
+    let used_at: Option<Option<StoredTime>> = refresh_tokens::table
+        .filter(refresh_tokens::session_id.eq(StoredUuid::from(session_id)))
+        .filter(refresh_tokens::generation.eq(generation))
+        .select(refresh_tokens::used_at)
+        .first(tx)
+        .await
+        .optional()?;
+    Ok(used_at.flatten().map(|time| time.0))
 }
 
 /// Revokes the live tokens of sessions.

@@ -13,7 +13,7 @@ use crate::database::schema::{sessions, signing_keys, users as users_table};
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
 use crate::domain::{
     EndSessions, ListSessions, LoginFailure, NewLoginAttempt, NewRefreshToken, Refresh, RefreshSession,
-    RefreshedSession, Refusal, Session, SessionEndReason, SessionId, SignInMethod, User, UserId,
+    RefreshedSession, Refusal, Session, SessionEndReason, SessionId, SignInMethod, User,
 };
 
 /// Returns a session.
@@ -104,34 +104,41 @@ pub(crate) async fn begin(tx: &mut Connection, token: &NewRefreshToken) -> Resul
     Ok(())
 }
 
-/// Ends the sessions of a user beyond the `most` that were refreshed last.
-pub(super) async fn keep_newest(
+/// Ends the sessions of a user that have gone unused longest, so that with a new one there are `most`. The new one stays,
+/// even if the clock was set back since the others were refreshed.
+pub(super) async fn make_room(
     tx: &mut Connection,
-    user_id: UserId,
+    new: &Session,
     most: i64,
     now: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
+    /// The most sessions that one statement names: SQLite takes no more than 32,766 parameters.
+    const PER_STATEMENT: usize = 10_000;
     let surplus: Vec<StoredUuid> = sessions::table
-        .filter(sessions::user_id.eq(StoredUuid::from(user_id)))
+        .filter(sessions::user_id.eq(StoredUuid::from(new.user_id)))
         .filter(sessions::revoked_at.is_null())
         .filter(sessions::idle_expires_at.gt(StoredTime(now)))
+        .filter(sessions::id.ne(StoredUuid::from(new.id)))
         .order((sessions::last_refresh_at.desc(), sessions::id.desc()))
         .select(sessions::id)
         .limit(i64::MAX)
-        .offset(most)
+        .offset(most.saturating_sub(1))
         .load(tx)
         .await?;
-    if surplus.is_empty() {
-        return Ok(());
+    for ids in surplus.chunks(PER_STATEMENT) {
+        let live = sessions::table
+            .filter(sessions::id.eq_any(ids))
+            .filter(sessions::revoked_at.is_null());
+        diesel::update(live)
+            .set((
+                sessions::revoked_at.eq(Some(StoredTime(now))),
+                sessions::revoke_reason.eq(Some(StoredName(SessionEndReason::SessionLimit))),
+            ))
+            .execute(tx)
+            .await?;
+        refresh_tokens::revoke_of_sessions(tx, ids, now).await?;
     }
-    diesel::update(sessions::table.filter(sessions::id.eq_any(&surplus)))
-        .set((
-            sessions::revoked_at.eq(Some(StoredTime(now))),
-            sessions::revoke_reason.eq(Some(StoredName(SessionEndReason::SessionLimit))),
-        ))
-        .execute(tx)
-        .await?;
-    refresh_tokens::revoke_of_sessions(tx, &surplus, now).await
+    Ok(())
 }
 
 /// Exchanges a refresh token, or says why not. A token that was used before ends its session.
@@ -152,7 +159,11 @@ pub(crate) async fn refresh(
     if user.check_state().is_err() {
         return Ok(RefreshedSession::Refused(Refusal::SessionEnded));
     }
-    match session.refresh(refresh.generation, refresh.now) {
+    let decision = session.refresh(refresh.generation, refresh.now);
+    if decision == Refresh::Reused && refresh_tokens::was_overtaken(tx, refresh).await? {
+        return Ok(RefreshedSession::Refused(Refusal::TokenReused));
+    }
+    match decision {
         Refresh::Ended => Ok(RefreshedSession::Refused(Refusal::SessionEnded)),
         Refresh::Expired => Ok(RefreshedSession::Refused(Refusal::TokenExpired)),
         Refresh::Repeat => Ok(RefreshedSession::Refreshed(session)),
@@ -209,7 +220,7 @@ async fn record(
         failure: Some(failure),
         attempted_at: refresh.now,
     };
-    login_attempts::create(tx, &attempt).await
+    login_attempts::insert(tx, &attempt).await
 }
 
 /// Ends a session, and returns it as it is afterwards and whether it was live until then.

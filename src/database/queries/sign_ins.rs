@@ -37,14 +37,14 @@ pub(crate) async fn complete(
             failure: Some(failure),
             ..attempt.clone()
         };
-        login_attempts::create(tx, &failed).await?;
+        login_attempts::insert(tx, &failed).await?;
         // A right password is not a guess.
         lockouts::release(tx, &(*reservation, *now)).await?;
         return Ok(SignInDecision::Refused(refusal));
     }
     sessions::begin(tx, token).await?;
-    sessions::keep_newest(tx, user_id, policy.max_per_user, *now).await?;
-    login_attempts::create(tx, attempt).await?;
+    sessions::make_room(tx, &token.session, policy.max_per_user, *now).await?;
+    login_attempts::insert(tx, attempt).await?;
     lockouts::succeed(tx, &(*reservation, *now)).await?;
     Ok(SignInDecision::SignedIn(Box::new(user)))
 }
@@ -60,6 +60,6 @@ pub(crate) async fn sign_up(
     }
     let created = users::insert(tx, user).await?;
     sessions::begin(tx, token).await?;
-    login_attempts::create(tx, attempt).await?;
+    login_attempts::insert(tx, attempt).await?;
     Ok(SignUpDecision::SignedUp(Box::new(created)))
 }

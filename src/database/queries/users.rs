@@ -170,30 +170,31 @@ pub(crate) async fn change(
     apply(tx, user, change, *now).await
 }
 
-/// Changes a user that this transaction has locked, and ends its sessions if the change does.
+/// Changes a user that this transaction has locked, and ends its sessions if the change does. They end also if the user
+/// is like that already: whoever was blocked by hand, in SQL, still has sessions.
 pub(super) async fn apply(
     tx: &mut Connection,
     user: User,
     change: &UserChange,
     now: DateTime<Utc>,
 ) -> Result<User, DatabaseError> {
-    let Some(changed) = user.after(change, now)? else {
-        return Ok(user);
-    };
-    diesel::update(users::table.find(StoredUuid::from(changed.id)))
-        .set(UserRow::from(&changed))
-        .execute(tx)
-        .await?;
+    let changed = user.after(change, now)?;
+    if let Some(changed) = &changed {
+        diesel::update(users::table.find(StoredUuid::from(changed.id)))
+            .set(UserRow::from(changed))
+            .execute(tx)
+            .await?;
+    }
     if let Some(reason) = change.ends_sessions() {
         let end = EndSessions {
-            user_id: changed.id,
+            user_id: user.id,
             reason,
             except: change.kept_session(),
             now,
         };
         sessions::end_all(tx, &end).await?;
     }
-    Ok(changed)
+    Ok(changed.unwrap_or(user))
 }
 
 /// Replaces the hash of a password by another one of the same password, unless the password was changed

@@ -1,12 +1,15 @@
 //! `identity.v1.AuthService`: one module for each method, and one for each matter that methods share.
 
 mod equal_cost;
+mod forged_claims;
 mod forged_tokens;
 mod get_me;
 mod introspect_token;
 mod key_rotation;
+mod keys_at_rest;
 mod list_signing_keys;
 mod lockout;
+mod other_tokens;
 mod refresh_races;
 mod refresh_tokens;
 mod sign_in_with_password;
@@ -18,12 +21,15 @@ use crate::support::Behaviour;
 pub fn tests() -> Vec<Behaviour> {
     [
         equal_cost::tests(),
+        forged_claims::tests(),
         forged_tokens::tests(),
         get_me::tests(),
         introspect_token::tests(),
         key_rotation::tests(),
+        keys_at_rest::tests(),
         list_signing_keys::tests(),
         lockout::tests(),
+        other_tokens::tests(),
         refresh_races::tests(),
         refresh_tokens::tests(),
         sign_in_with_password::tests(),

@@ -158,10 +158,16 @@ impl SigningKeys {
     }
 
     /// Returns the key that signs at a time.
+    ///
+    /// The first key, and one in place of a revoked one, sign from the moment they are made. To a clock that is behind
+    /// that moment they belong to the future, and yet there is no other: the one that comes first signs already.
     pub(super) fn active(&self, now: DateTime<Utc>) -> Result<Arc<LoadedKey>, TokenError> {
-        self.copy()
-            .iter()
+        let copy = self.copy();
+        let is_upcoming =
+            |key: &&Arc<LoadedKey>| key.record.revoked_at.is_none() && now < key.record.activates_at;
+        copy.iter()
             .find(|key| key.record.is_active(now))
+            .or_else(|| copy.iter().find(is_upcoming))
             .cloned()
             .ok_or(TokenError::NoActiveKey)
     }

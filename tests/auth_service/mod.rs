@@ -2,13 +2,16 @@
 
 mod clocks;
 mod equal_cost;
+mod forged_claims;
 mod forged_tokens;
 mod get_me;
 mod introspect_token;
 mod key_rotation;
+mod keys_at_rest;
 mod list_signing_keys;
 mod lockout;
 mod lost_responses;
+mod other_tokens;
 mod refresh_races;
 mod refresh_tokens;
 mod session_expiry;
@@ -22,13 +25,16 @@ pub fn tests() -> Vec<Behaviour> {
     [
         clocks::tests(),
         equal_cost::tests(),
+        forged_claims::tests(),
         forged_tokens::tests(),
         get_me::tests(),
         introspect_token::tests(),
         key_rotation::tests(),
+        keys_at_rest::tests(),
         list_signing_keys::tests(),
         lockout::tests(),
         lost_responses::tests(),
+        other_tokens::tests(),
         refresh_races::tests(),
         refresh_tokens::tests(),
         session_expiry::tests(),

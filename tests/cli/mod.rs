@@ -3,6 +3,7 @@
 mod config;
 mod healthcheck;
 mod help;
+mod keys;
 mod purge;
 mod start;
 
@@ -13,6 +14,7 @@ pub fn tests() -> Vec<Behaviour> {
         config::tests(),
         healthcheck::tests(),
         help::tests(),
+        keys::tests(),
         purge::tests(),
         start::tests(),
     ]

@@ -11,8 +11,9 @@ use identity::proto::identity::v1::session_service_client::SessionServiceClient;
 use identity::proto::identity::v1::status_service_client::StatusServiceClient;
 use identity::proto::identity::v1::user_service_client::UserServiceClient;
 use identity::proto::identity::v1::{
-    Client, CreateUserRequest, GetUserRequest, IntrospectTokenRequest, IntrospectTokenResponse,
-    RefreshTokensRequest, SignInWithPasswordRequest, Tokens, User,
+    Client, CreateUserRequest, GetMeRequest, GetMeResponse, GetUserRequest, IntrospectTokenRequest,
+    IntrospectTokenResponse, ListSigningKeysRequest, RefreshTokensRequest, SignInWithPasswordRequest,
+    SigningKey, Tokens, User,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -228,6 +229,29 @@ impl Clients {
         let (head, body) = response.split_once("\r\n\r\n").expect("a whole response");
         let status = head.split(' ').nth(1).expect("a status");
         (status.parse().unwrap(), body.to_owned())
+    }
+
+    /// Asks the operations server with further header lines, each ending in `\r\n`. Returns the whole response.
+    pub async fn http_get_with(&self, path: &str, headers: &str) -> String {
+        let mut stream = TcpStream::connect(self.operations_address).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
+    }
+
+    /// Asks who is calling, with an access token.
+    pub async fn get_me(&self, access_token: &str) -> Result<GetMeResponse, Failure> {
+        let request = bearing(access_token, GetMeRequest {});
+        Ok(self.auth().get_me(request).await?.into_inner())
+    }
+
+    /// Returns the public keys that access tokens can be verified with.
+    pub async fn signing_keys(&self) -> Vec<SigningKey> {
+        let response = self.auth().list_signing_keys(ListSigningKeysRequest {}).await;
+        response.expect("the keys").into_inner().keys
     }
 }
 

@@ -4,6 +4,7 @@ mod behaviour;
 mod clients;
 mod context;
 mod failure;
+mod forging;
 mod postgres;
 mod process;
 mod proxy;
@@ -18,6 +19,7 @@ pub(crate) use behaviour::{behaviours, on_databases, plain, postgres_only, sqlit
 pub use clients::{Clients, NewUser, PASSWORD, bearing, new_user};
 pub use context::{Backend, Test};
 pub use failure::Failure;
+pub use forging::{Forger, claims_of, header_of, kid_of, parts_of, thumbprint};
 pub use postgres::PostgresCluster;
 pub use process::Process;
 pub use proxy::Proxy;

@@ -10,10 +10,13 @@ mod key_rotation;
 mod keys_at_rest;
 mod list_signing_keys;
 mod lockout;
+mod lockout_networks;
 mod lost_responses;
 mod other_tokens;
+mod overload;
 mod refresh_races;
 mod refresh_tokens;
+mod rehashing;
 mod session_expiry;
 mod sign_in_with_password;
 mod sign_out;
@@ -33,10 +36,13 @@ pub fn tests() -> Vec<Behaviour> {
         keys_at_rest::tests(),
         list_signing_keys::tests(),
         lockout::tests(),
+        lockout_networks::tests(),
         lost_responses::tests(),
         other_tokens::tests(),
+        overload::tests(),
         refresh_races::tests(),
         refresh_tokens::tests(),
+        rehashing::tests(),
         session_expiry::tests(),
         sign_in_with_password::tests(),
         sign_out::tests(),

@@ -253,6 +253,12 @@ impl Clients {
         let response = self.auth().list_signing_keys(ListSigningKeysRequest {}).await;
         response.expect("the keys").into_inner().keys
     }
+
+    /// Returns how many password hashes the server has computed.
+    pub async fn computed_hashes(&self) -> u64 {
+        let count = self.metric("identity_hashing_computed_total").await;
+        count.to_string().parse().expect("a whole number")
+    }
 }
 
 /// A password that is accepted.

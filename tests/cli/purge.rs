@@ -79,11 +79,11 @@ async fn use_everything(clients: &Clients, email: &str) {
         .await;
     assert!(wrong.is_err());
     let mut credentials = clients.credentials();
-    let user_id = user.id.clone();
-    let reset = CreatePasswordResetRequest { user_id };
+    let reset = CreatePasswordResetRequest {
+        user_id: user.id.clone(),
+    };
     credentials.create_password_reset(reset).await.unwrap();
-    let user_id = user.id;
-    let verification = CreateEmailVerificationRequest { user_id };
+    let verification = CreateEmailVerificationRequest { user_id: user.id };
     credentials.create_email_verification(verification).await.unwrap();
 }
 

@@ -128,6 +128,12 @@ pub async fn stored(t: &Test) -> Vec<(String, String)> {
     match t.backend {
         Backend::Sqlite => files(t.directory())
             .into_iter()
+            // What processes print is looked at by itself.
+            .filter(|path| {
+                !path
+                    .extension()
+                    .is_some_and(|name| name == "out" || name == "err")
+            })
             .map(|path| {
                 let bytes = fs::read(&path).unwrap();
                 (path.display().to_string(), as_text(&bytes))

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use identity::proto::identity::v1::{
-    CreateEmailVerificationRequest, CreatePasswordResetRequest, GetLockoutRequest,
+    CreateEmailVerificationRequest, CreatePasswordResetRequest, GetLockoutRequest, SignOutRequest,
     get_lockout_request::Subject,
 };
 
@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Behaviour> {
         rag_11_sessions_tokens_attempts_and_lockouts_are_removed_once_they_mean_nothing,
         rag_11_the_running_server_removes_the_same,
         rag_11_what_can_still_mean_something_stays,
+        rag_11_sessions_that_were_ended_go_a_week_later,
         rag_11_attempts_are_kept_as_long_as_configured,
         r03_a_used_token_is_recognised_after_its_row_was_purged,
         without_a_schema_it_fails,
@@ -194,6 +195,34 @@ async fn rag_11_what_can_still_mean_something_stays(t: Test) {
     };
     let response = server.security().get_lockout(lockout).await.unwrap().into_inner();
     assert_eq!(response.lockout.unwrap().failed_attempts, 3);
+}
+
+/// However long they could have gone on.
+async fn rag_11_sessions_that_were_ended_go_a_week_later(t: Test) {
+    let days = TimeDelta::days;
+    t.clock.advance(days(-8));
+    let server = t.start().await;
+    let (_, live) = server.signed_in("ada@example.com").await;
+    let sign_in_and_out = async || {
+        let tokens = server.sign_in("ada@example.com", PASSWORD).await.unwrap();
+        let request = SignOutRequest {
+            refresh_token: tokens.refresh_token.clone(),
+            all_sessions: false,
+        };
+        server.auth().sign_out(request).await.unwrap();
+        tokens.refresh_token
+    };
+    let long_over = sign_in_and_out().await;
+    t.clock.advance(days(2));
+    let over = sign_in_and_out().await;
+    t.clock.advance(days(6));
+
+    assert_removed(&t, [0, 1, 0, 0, 0, 1]).await;
+
+    let reason = async |token: &str| server.refresh(token).await.unwrap_err().reason();
+    assert_eq!(reason(&long_over).await, "TOKEN_INVALID");
+    assert_eq!(reason(&over).await, "SESSION_ENDED");
+    server.refresh(&live.refresh_token).await.unwrap();
 }
 
 async fn rag_11_attempts_are_kept_as_long_as_configured(t: Test) {

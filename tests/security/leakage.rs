@@ -3,28 +3,27 @@
 //! The program runs as it does in production, in a process of its own, with everything logged that can be.
 //! Each secret is unique, so that one look at everything the program has written finds it, in whatever form.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use identity::proto::identity::v1::{
     BatchGetUsersRequest, BlockUserRequest, DeactivateUserRequest, DeleteUserRequest, ListUsersRequest,
     LookupUserRequest, UpdateUserRequest, User, UserFilter, lookup_user_request::Identifier,
 };
 use prost_types::FieldMask;
 
+use super::leakage_flows::{self, sign_in_at_last, sign_in_during_an_outage, sign_in_in_every_way};
 use super::raw::RawCall;
+use super::scan::{
+    as_text, assert_free_of, assert_free_of_bytes, assert_names_nothing_internal, stored, text_of,
+};
+use super::secrets;
 use crate::health::outage::Outage;
 use crate::support::{
-    Backend, Behaviour, Clients, Failure, PostgresCluster, Process, Test, behaviours, new_user,
-    postgres_only,
+    Behaviour, Clients, Failure, PostgresCluster, Process, Test, behaviours, new_user, postgres_only,
 };
 
 pub fn tests() -> Vec<Behaviour> {
     [
         behaviours![
-            s01_csl_09_no_secret_is_logged_measured_answered_or_stored,
+            s01_s06_csl_09_no_secret_is_logged_measured_answered_or_stored,
             s09_csl_10_the_echo_of_sql_has_no_values_and_is_off_by_default,
         ],
         postgres_only![
@@ -36,10 +35,10 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// A password that is accepted, and parts of ones that are not.
-const PASSWORD: &str = "Canary-Xq7!-password-Zw9";
-const TOO_LONG: &str = "Canary-Xq7!-too-long-Zw9-Canary-Xq7!-too-long-Zw9-Canary-Xq7!-too-long-Zw9";
-const TOO_SHORT: &str = "Cnry-Xq7!";
-const WITH_NUL: &str = "Canary-Xq7!-with-\0-nul";
+pub const PASSWORD: &str = "Canary-Xq7!-password-Zw9";
+pub const TOO_LONG: &str = "Canary-Xq7!-too-long-Zw9-Canary-Xq7!-too-long-Zw9-Canary-Xq7!-too-long-Zw9";
+pub const TOO_SHORT: &str = "Cnry-Xq7!";
+pub const WITH_NUL: &str = "Canary-Xq7!-with-\0-nul";
 
 /// An email; it may be logged nowhere, and is a label of no metric.
 const EMAIL: &str = "canary.zk4q@example.com";
@@ -47,16 +46,23 @@ const EMAIL: &str = "canary.zk4q@example.com";
 /// Everything that can be logged, for everyone.
 const TALKATIVE: [(&str, &str); 2] = [("IDENTITY_LOG", "trace"), ("IDENTITY_DATABASE_ECHO", "on")];
 
-async fn s01_csl_09_no_secret_is_logged_measured_answered_or_stored(t: Test) {
+async fn s01_s06_csl_09_no_secret_is_logged_measured_answered_or_stored(t: Test) {
     let outage = Outage::of(&t).await;
-    let own = [("DATABASE_URL", outage.database_url())];
+    let own = [
+        ("DATABASE_URL", outage.database_url()),
+        ("IDENTITY_SIGN_UP", "on"),
+    ];
     let mut process = t.spawn(&[own.as_slice(), &TALKATIVE].concat(), &["serve"]);
     process.wait_until_serving().await;
 
     let mut failures = use_every_flow(&process).await;
+    let mut trail = sign_in_in_every_way(&process).await;
+    let tokens = sign_in_at_last(&process, &mut trail).await;
+    let keys = secrets::keys(&t).await;
     let hashes =
         t.sql_values("SELECT password_hash AS value FROM users WHERE password_hash IS NOT NULL");
     let hashes: Vec<String> = hashes.await.into_iter().flatten().collect();
+    assert!(hashes.len() >= 2, "{hashes:?}");
     outage.begin();
     process.wait_until_not_serving().await;
     // Some of it still succeeds on SQLite, where open connections keep the file.
@@ -66,34 +72,64 @@ async fn s01_csl_09_no_secret_is_logged_measured_answered_or_stored(t: Test) {
             .err(),
     );
     failures.extend(process.get("0190a6e1-7d5c-7abc-8def-0123456789ab").await.err());
+    sign_in_during_an_outage(&process, &mut trail, &tokens).await;
     outage.end();
     process.wait_until_serving().await;
     failures.extend(create_with_password(&process, EMAIL, PASSWORD).await.err());
     let (_, metrics) = process.http_get("/metrics").await;
     assert!(metrics.contains("identity_panics_total 0"));
+    // The write-ahead log of SQLite is there only while the server runs.
+    let mut at_rest = stored(&t).await;
     process.terminate();
     process.wait().await;
+    at_rest.extend(stored(&t).await);
 
-    let key = master_key(&t);
-    assert!(!hashes.is_empty());
-    let secrets: Vec<&str> = [PASSWORD, TOO_LONG, TOO_SHORT, WITH_NUL, key.as_str()]
+    let key = secrets::master_key(&t);
+    let passwords = [PASSWORD, TOO_LONG, TOO_SHORT, WITH_NUL];
+    let ends = secrets::ends_of(&trail.tokens);
+    // The hashes are where they belong, in the database; all of this is nowhere.
+    let never_stored: Vec<&str> = passwords
         .into_iter()
-        .chain(hashes.iter().map(String::as_str))
+        .chain(leakage_flows::PASSWORDS)
+        .chain([key.as_str()])
+        .chain(trail.tokens.iter().chain(&ends).map(String::as_str))
         .collect();
+    let hashes: Vec<&str> = hashes.iter().map(String::as_str).collect();
+    let never_shown = [never_stored.as_slice(), &hashes].concat();
+    let codes = secrets::codes_of(&trail.tokens);
+    let digests = secrets::digests_of(&trail.tokens);
+    let people = [EMAIL, "Canary Lovelace", leakage_flows::EMAIL];
     assert_logged_everything(&process);
-    assert_free_of("the log", &process.output(), &secrets);
-    assert_free_of("the log", &process.output(), &[EMAIL, "Canary Lovelace"]);
-    assert_free_of("the metrics", &metrics, &secrets);
-    assert_free_of("the metrics", &metrics, &[EMAIL, "Canary Lovelace"]);
+    for (place, text) in [("the log", &process.output()), ("the metrics", &metrics)] {
+        assert_free_of(place, text, &never_shown);
+        assert_free_of(place, text, &people);
+        for bytes in [&keys, &codes, &digests] {
+            assert_free_of_bytes(place, text, bytes);
+        }
+    }
     assert!(failures.len() >= 12, "{failures:?}");
-    for failure in &failures {
-        assert_free_of("an answer", &text_of(failure), &secrets);
+    assert!(trail.failures.len() >= 50, "{:?}", trail.failures);
+    for failure in failures.iter().chain(&trail.failures) {
+        let text = text_of(failure);
+        assert_free_of("a refusal", &text, &never_shown);
+        for bytes in [&keys, &codes, &digests] {
+            assert_free_of_bytes("a refusal", &text, bytes);
+        }
         assert_names_nothing_internal(failure);
     }
-    for (place, text) in stored(&t).await {
-        // The hash is where it belongs; the rest is nowhere.
-        let never_stored = [PASSWORD, TOO_LONG, TOO_SHORT, WITH_NUL, key.as_str()];
-        assert_free_of(&place, &text, &never_stored);
+    for answer in &trail.answers {
+        // Tokens are what some answers are for.
+        let text = as_text(answer);
+        assert_free_of("an answer", &text, &passwords);
+        assert_free_of("an answer", &text, &leakage_flows::PASSWORDS);
+        assert_free_of("an answer", &text, &hashes);
+        assert_free_of_bytes("an answer", &text, &keys);
+        assert_free_of_bytes("an answer", &text, &digests);
+    }
+    for (place, text) in &at_rest {
+        assert_free_of(place, text, &never_stored);
+        assert_free_of_bytes(place, text, &keys);
+        assert_free_of_bytes(place, text, &codes);
     }
 }
 
@@ -321,141 +357,4 @@ fn assert_logged_everything(process: &Process) {
     for sign in ["\"TRACE\"", "identity::sql", "call answered"] {
         assert!(output.contains(sign), "the log has no {sign}");
     }
-}
-
-/// The text holds none of the secrets, neither as they are nor in a form that can be turned back.
-fn assert_free_of(place: &str, text: &str, secrets: &[&str]) {
-    for secret in secrets {
-        for (form, encoded) in forms(secret) {
-            let Some(index) = text.find(&encoded) else {
-                continue;
-            };
-            let line = text[..index].rfind('\n').map_or(0, |index| index + 1);
-            let excerpt: String = text[line..].chars().take(400).collect();
-            panic!("{secret:?} is in {place} as {form}: {excerpt}");
-        }
-    }
-}
-
-/// The forms in which a text may turn up.
-fn forms(secret: &str) -> Vec<(&'static str, String)> {
-    let bytes = secret.as_bytes();
-    let decimal: Vec<String> = bytes.iter().map(u8::to_string).collect();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let spaced_hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut forms = vec![
-        ("itself", secret.to_owned()),
-        ("an escaped text", secret.escape_default().to_string()),
-        (
-            "JSON",
-            serde_json::to_string(secret)
-                .unwrap()
-                .trim_matches('"')
-                .to_owned(),
-        ),
-        (
-            "a part of a URL",
-            url::form_urlencoded::byte_serialize(bytes).collect(),
-        ),
-        ("decimal bytes", decimal.join(", ")),
-        ("upper-case hexadecimal", hex.to_uppercase()),
-        ("hexadecimal", hex),
-        ("hexadecimal with spaces", spaced_hex.join(" ")),
-    ];
-    /// The base64 of less is found by chance.
-    const SHORTEST: usize = 6;
-    // What base64 makes of a text depends on where in the bytes around it the text begins.
-    for skipped in 0..3 {
-        let aligned = &bytes[skipped..skipped + (bytes.len() - skipped) / 3 * 3];
-        if aligned.len() < SHORTEST {
-            continue;
-        }
-        forms.push(("base64", STANDARD.encode(aligned)));
-        forms.push(("base64 for URLs", URL_SAFE.encode(aligned)));
-    }
-    forms
-}
-
-/// S04: an answer tells nothing about how the service is made.
-fn assert_names_nothing_internal(failure: &Failure) {
-    let text = text_of(failure).to_lowercase();
-    for word in [
-        "select ",
-        "insert ",
-        "sqlite",
-        "postgres",
-        "diesel",
-        "tokio",
-        "tonic",
-        "bb8",
-        "prost",
-        "src/",
-        ".rs",
-        "/tmp",
-        "panicked",
-        "backtrace",
-        "password_hash",
-        "users_",
-        "constraint",
-        "127.0.0.1",
-    ] {
-        assert!(!text.contains(word), "{word}: {text}");
-    }
-}
-
-/// Everything a caller sees of a failure.
-fn text_of(failure: &Failure) -> String {
-    let status = failure.status();
-    let details = String::from_utf8_lossy(status.details()).into_owned();
-    format!("{} {details} {:?}", status.message(), status.metadata())
-}
-
-fn master_key(t: &Test) -> String {
-    let environment = t.environment();
-    let (_, key) = environment
-        .iter()
-        .find(|(name, _)| name == "IDENTITY_MASTER_KEY")
-        .unwrap();
-    key.clone()
-}
-
-/// What is at rest, place by place: every file of an SQLite database, every row of a PostgreSQL one.
-async fn stored(t: &Test) -> Vec<(String, String)> {
-    match t.backend {
-        Backend::Sqlite => files(t.directory())
-            .into_iter()
-            .map(|path| {
-                let bytes = fs::read(&path).unwrap();
-                (
-                    path.display().to_string(),
-                    String::from_utf8_lossy(&bytes).into_owned(),
-                )
-            })
-            .collect(),
-        Backend::Postgres => {
-            let query = "SELECT table_name AS value FROM information_schema.tables WHERE table_schema = 'public'";
-            let mut found = Vec::new();
-            for table in t.sql_values(query).await.into_iter().flatten() {
-                let rows = t
-                    .sql_values(&format!("SELECT t::text AS value FROM {table} t"))
-                    .await;
-                let rows: Vec<String> = rows.into_iter().flatten().collect();
-                found.push((table, rows.join("\n")));
-            }
-            assert!(
-                found
-                    .iter()
-                    .any(|(table, rows)| table == "users" && !rows.is_empty())
-            );
-            found
-        }
-    }
-}
-
-fn files(directory: &Path) -> Vec<PathBuf> {
-    fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
-        .collect()
 }

@@ -1,8 +1,11 @@
 //! Bad input and hostile callers.
 
 mod leakage;
+mod leakage_flows;
 mod malformed;
 pub mod raw;
+mod scan;
+mod secrets;
 
 use crate::support::Behaviour;
 

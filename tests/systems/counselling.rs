@@ -11,7 +11,7 @@ use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
 
-use super::calls::{block, list_filtered, unblock};
+use super::calls::list_filtered;
 use super::outage::Outage;
 use super::plans::{echoed_statements, plan_of_last_read, spawn_with_echo};
 use super::rows::{fill, insert_by_hand};
@@ -23,7 +23,6 @@ pub fn tests() -> Vec<Behaviour> {
         behaviours![
             csl_02_a_login_name_has_one_form_in_the_api_and_in_the_database,
             csl_02_a_login_name_is_unique,
-            csl_03_nobody_is_blocked_until_an_administrator_does,
             csl_03_blocked_users_are_found_through_a_partial_index,
             csl_04_the_pool_can_be_configured,
             csl_05_settings_come_from_the_environment_and_then_from_dotenv,
@@ -46,7 +45,7 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The configuration of the platform: users are known by their login names.
-const CONFIGURATION: &[(&str, &str)] = &[("IDENTITY_REQUIRED_PROFILE_FIELDS", "username")];
+pub const CONFIGURATION: &[(&str, &str)] = &[("IDENTITY_REQUIRED_PROFILE_FIELDS", "username")];
 
 async fn start(t: &Test) -> TestServer {
     t.start_with(CONFIGURATION).await
@@ -133,26 +132,6 @@ async fn csl_02_a_login_name_is_unique(t: Test) {
         .await
         .unwrap();
     assert_eq!(response.into_inner().user, Some(ada));
-}
-
-async fn csl_03_nobody_is_blocked_until_an_administrator_does(t: Test) {
-    let server = start(&t).await;
-    let ada = server.create(new_user().username(r"\clinic\ada")).await.unwrap();
-    assert!(!ada.is_blocked);
-    insert_by_hand(&t, "email, email_normalized", "'b@example.com', 'b@example.com'")
-        .await
-        .unwrap();
-    let blocked_by_default = "SELECT count(*) AS value FROM users WHERE is_blocked";
-    assert_eq!(t.sql_value(blocked_by_default).await.as_deref(), Some("0"));
-
-    block(&server, &ada.id, "left the clinic").await;
-    let blocked = server.get(&ada.id).await.unwrap();
-    assert!(blocked.is_blocked && blocked.is_active);
-    assert_eq!(blocked.block_reason, "left the clinic");
-
-    unblock(&server, &ada.id).await;
-    let unblocked = server.get(&ada.id).await.unwrap();
-    assert!(!unblocked.is_blocked && unblocked.block_reason.is_empty());
 }
 
 async fn csl_03_blocked_users_are_found_through_a_partial_index(t: Test) {

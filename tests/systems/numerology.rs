@@ -6,12 +6,12 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use identity::clock::{Clock, SystemClock};
 use identity::domain::{DeleteUser, Email, FullName, ProfileUpdate, Refusal, UpdateUser, UserChange};
 use identity::proto::google::r#type::Date;
-use identity::proto::identity::v1::{AuthProvider, User};
+use identity::proto::identity::v1::User;
 use prost_types::Timestamp;
 use tonic::Code;
 use uuid::Uuid;
 
-use super::calls::{deactivate, delete, look_up, reactivate, update};
+use super::calls::{delete, look_up, update};
 use super::plans::{plan_of_last_read, spawn_with_echo};
 use super::repository::{new_named, refusal, repository, without_request_id};
 use super::rows::{fill, insert_by_hand};
@@ -28,8 +28,6 @@ pub fn tests() -> Vec<Behaviour> {
         num_05_a_birth_date_in_the_future_is_refused,
         num_05_a_birth_date_survives_every_time_zone,
         num_06_times_are_set_without_the_caller_and_move_on_every_update,
-        num_07_a_user_without_a_password_is_stored_with_a_null_hash,
-        num_08_a_deactivated_user_returns_with_everything_intact,
         num_10_migrations_create_remove_and_create_again,
         num_11_commands_show_what_they_do,
         num_12_users_are_managed_through_the_api,
@@ -39,13 +37,15 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The configuration of the application.
-const CONFIGURATION: &[(&str, &str)] = &[("IDENTITY_REQUIRED_PROFILE_FIELDS", "full_name,birth_date")];
+pub const CONFIGURATION: &[(&str, &str)] =
+    &[("IDENTITY_REQUIRED_PROFILE_FIELDS", "full_name,birth_date")];
 
 async fn start(t: &Test) -> TestServer {
     t.start_with(CONFIGURATION).await
 }
 
-fn ada() -> Newcomer {
+/// A user with everything that the application asks for.
+pub fn ada() -> Newcomer {
     new_user()
         .email("Ada@example.com")
         .full_name("Ada Lovelace")
@@ -271,54 +271,6 @@ async fn num_06_times_are_set_without_the_caller_and_move_on_every_update(t: Tes
     assert_eq!(by_hand.create_time, created.create_time);
     assert!(time(by_hand.update_time.as_ref()) > time(updated.update_time.as_ref()));
     assert_ne!(by_hand.etag, updated.etag);
-}
-
-async fn num_07_a_user_without_a_password_is_stored_with_a_null_hash(t: Test) {
-    let server = start(&t).await;
-
-    let user = server.create(ada()).await.unwrap();
-
-    assert!(!user.password_set);
-    assert_eq!(user.auth_provider(), AuthProvider::Unspecified);
-    assert_eq!(
-        t.sql_value("SELECT password_hash AS value FROM users").await,
-        None
-    );
-    // Nor can SQL by hand store an empty hash, or call the account one that began with a password.
-    for change in ["password_hash = ''", "auth_provider = 'password'"] {
-        let error = t.sql(&format!("UPDATE users SET {change}")).await.unwrap_err();
-        assert!(error.contains("_check"), "{change}: {error}");
-    }
-}
-
-async fn num_08_a_deactivated_user_returns_with_everything_intact(t: Test) {
-    let server = start(&t).await;
-    let user = server
-        .create(ada().password("correct horse battery"))
-        .await
-        .unwrap();
-    let credentials = "SELECT password_hash || password_changed_at AS value FROM users";
-    let credentials_before = t.sql_value(credentials).await;
-    let ignoring_version = |other: &User| User {
-        update_time: user.update_time,
-        etag: user.etag.clone(),
-        ..other.clone()
-    };
-
-    let inactive = deactivate(&server, &user.id).await;
-
-    let expected = User {
-        is_active: false,
-        ..user.clone()
-    };
-    assert_eq!(ignoring_version(&inactive), expected);
-    assert_eq!(server.get(&user.id).await.unwrap(), inactive);
-    assert_eq!(t.sql_value(credentials).await, credentials_before);
-
-    let active = reactivate(&server, &user.id).await;
-
-    assert_eq!(ignoring_version(&active), user);
-    assert_eq!(t.sql_value(credentials).await, credentials_before);
 }
 
 async fn num_10_migrations_create_remove_and_create_again(t: Test) {

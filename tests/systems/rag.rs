@@ -3,19 +3,22 @@
 use identity::clock::{Clock, SystemClock};
 use identity::database::verify::Finding;
 use identity::domain::{Email, FullName, ProfileUpdate, Refusal, UpdateUser, UserChange, UserId};
-use identity::proto::identity::v1::AuthProvider;
+use identity::proto::identity::v1::{AuthProvider, RemovePasswordRequest};
 
 use super::repository::{database, new_named, refusal, repository, without_request_id};
-use super::{index_names, migrate, migration_names, table_names};
-use crate::support::{Backend, Behaviour, Test, behaviours, new_user, postgres_only};
+use super::rows::insert_by_hand;
+use super::{columns, index_names, migrate, migration_names, table_names};
+use crate::support::{Backend, Behaviour, Failure, Test, behaviours, new_user, postgres_only};
 
 pub fn tests() -> Vec<Behaviour> {
     [
         behaviours![
             rag_01_a_user_has_the_columns_of_the_model,
             rag_01_auth_provider_says_how_the_account_began,
+            rag_02_an_account_that_began_with_a_password_has_a_hash,
             rag_06_the_repository_finds_creates_and_updates_users,
             rag_06_the_repository_keeps_emails_unique,
+            rag_09_users_are_created_found_and_unique,
             rag_10_the_migration_fits_an_empty_database,
             rag_10_the_checks_of_the_migration_hold,
         ],
@@ -25,22 +28,11 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The configuration of the tool: its administrators are known by their emails.
-const CONFIGURATION: &[(&str, &str)] = &[("IDENTITY_REQUIRED_PROFILE_FIELDS", "email")];
+pub const CONFIGURATION: &[(&str, &str)] = &[("IDENTITY_REQUIRED_PROFILE_FIELDS", "email")];
 
 async fn rag_01_a_user_has_the_columns_of_the_model(t: Test) {
     migrate(&t, &["up"]).await;
-    let query = match t.backend {
-        Backend::Postgres => {
-            "SELECT format('%s %s %s', column_name, udt_name, is_nullable) AS value
-             FROM information_schema.columns WHERE table_name = 'users'"
-        }
-        Backend::Sqlite => {
-            "SELECT format('%s %s %s', name, lower(type), iif(\"notnull\", 'NO', 'YES')) AS value
-             FROM pragma_table_info('users')"
-        }
-    };
-    let columns: Vec<String> = t.sql_values(query).await.into_iter().flatten().collect();
-
+    let columns = columns(&t, "users").await;
     let (id, time, flag, provider) = match t.backend {
         Backend::Postgres => ("uuid", "timestamptz", "bool", "auth_provider"),
         Backend::Sqlite => ("blob", "integer", "boolean", "text"),
@@ -91,6 +83,45 @@ async fn rag_01_auth_provider_says_how_the_account_began(t: Test) {
     );
 }
 
+/// However the hash would get lost, and however the account would be called one that began so.
+async fn rag_02_an_account_that_began_with_a_password_has_a_hash(t: Test) {
+    let server = t.start_with(CONFIGURATION).await;
+    let ada = server.create_with_password("ada@example.com").await;
+    server.create_user("invited@example.com").await;
+    assert_eq!(ada.auth_provider(), AuthProvider::Password);
+    let stored = "SELECT auth_provider || ' ' || password_hash AS value FROM users
+                  WHERE email = 'ada@example.com'";
+    let before = t.sql_value(stored).await.unwrap();
+    assert!(before.starts_with("password $2b$"), "{before}");
+
+    for statement in [
+        "UPDATE users SET password_hash = NULL WHERE email = 'ada@example.com'",
+        "UPDATE users SET auth_provider = 'password' WHERE email = 'invited@example.com'",
+    ] {
+        let error = t.sql(statement).await.unwrap_err();
+        assert!(
+            error.contains("users_auth_provider_check"),
+            "{statement}: {error}"
+        );
+    }
+    let inserted = insert_by_hand(
+        &t,
+        "email, email_normalized, auth_provider",
+        "'eve@example.com', 'eve@example.com', 'password'",
+    );
+    let error = inserted.await.unwrap_err();
+    assert!(error.contains("users_auth_provider_check"), "{error}");
+
+    // Nor does the service take the only credential away.
+    let request = RemovePasswordRequest {
+        user_id: ada.id,
+        ..RemovePasswordRequest::default()
+    };
+    let refused = server.credentials().remove_password(request).await.unwrap_err();
+    assert_eq!(Failure::from(refused).reason(), "LAST_CREDENTIAL");
+    assert_eq!(t.sql_value(stored).await.unwrap(), before);
+}
+
 async fn rag_06_the_repository_finds_creates_and_updates_users(t: Test) {
     let users = repository(&t, CONFIGURATION).await;
     let email = Email::parse("Ada@example.com").unwrap();
@@ -132,6 +163,24 @@ async fn rag_06_the_repository_keeps_emails_unique(t: Test) {
     let error = users.create(new_named("ADA@example.com")).await.unwrap_err();
 
     assert_eq!(refusal(&error), Some(Refusal::EmailTaken));
+}
+
+async fn rag_09_users_are_created_found_and_unique(t: Test) {
+    let users = repository(&t, CONFIGURATION).await;
+    let (ada, nobody) = ("ada@example.com", "nobody@example.com");
+
+    let created = users.create(new_named(ada)).await.unwrap();
+
+    assert_eq!(created.profile.email, Email::parse(ada).ok());
+    assert_eq!((created.is_active, created.is_blocked), (true, false));
+    let found = users.get_by_email(&Email::parse(ada).unwrap()).await.unwrap();
+    assert_eq!(found, Some(created));
+    let not_found = users.get_by_email(&Email::parse(nobody).unwrap()).await.unwrap();
+    assert_eq!(not_found, None);
+    for taken in [ada, "ADA@Example.COM"] {
+        let error = users.create(new_named(taken)).await.unwrap_err();
+        assert_eq!(refusal(&error), Some(Refusal::EmailTaken), "{taken}");
+    }
 }
 
 async fn rag_10_the_migration_fits_an_empty_database(t: Test) {

@@ -44,7 +44,7 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The configuration of the application: users register with their emails.
-const CONFIGURATION: &[(&str, &str)] = &[("IDENTITY_REQUIRED_PROFILE_FIELDS", "email")];
+pub const CONFIGURATION: &[(&str, &str)] = &[("IDENTITY_REQUIRED_PROFILE_FIELDS", "email")];
 
 async fn start(t: &Test) -> TestServer {
     t.start_with(CONFIGURATION).await

@@ -301,7 +301,11 @@ pub(crate) async fn purge(
     const KEPT: TimeDelta = TimeDelta::days(7);
     let before = StoredTime(*now - KEPT);
     let over: Vec<StoredUuid> = sessions::table
-        .filter(sessions::idle_expires_at.lt(before))
+        .filter(
+            sessions::idle_expires_at
+                .lt(before)
+                .or(sessions::revoked_at.lt(before)),
+        )
         .select(sessions::id)
         .order(sessions::idle_expires_at)
         .limit(*batch)

@@ -1,7 +1,7 @@
 //! `identity keys`: the keys that sign access tokens.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::{CommandError, open_database, output};
 use crate::clock::{Clock, SystemClock};
@@ -28,7 +28,16 @@ pub(super) fn command() -> Command {
                 .arg(
                     Arg::new("KID")
                         .help("The id of the key, as `keys list` shows it")
-                        .required(true),
+                        .required(true)
+                        // One id of 64 begins with a hyphen, and some of those with -h.
+                        .allow_hyphen_values(true),
+                )
+                .disable_help_flag(true)
+                .arg(
+                    Arg::new("help")
+                        .long("help")
+                        .help("Print help")
+                        .action(ArgAction::Help),
                 ),
         )
 }

@@ -180,7 +180,19 @@ async fn revoke_of_an_unknown_key_fails_and_changes_nothing(t: Test) {
     let before = listed(&t).await;
     let shorter = &before[0][0][..42];
 
-    for unknown in ["unknown", "", "%", "' OR '1'='1", shorter] {
+    // Ids are in base64url, so that they may begin like an option.
+    for unknown in [
+        "unknown",
+        "",
+        "%",
+        "' OR '1'='1",
+        shorter,
+        "-x",
+        "-hx",
+        "-Vx",
+        "--x",
+        "-",
+    ] {
         let (code, stdout, stderr) = t.run(&[], &["keys", "revoke", unknown]).await;
         assert_eq!((code, stdout.as_str()), (1, ""), "{unknown}");
         assert_eq!(stderr, "error: there is no signing key with this id\n");

@@ -56,9 +56,9 @@ async fn r01_a_thousand_refreshes_leave_one_live_token_and_their_chain(t: Test) 
 
     let all = chain(&server, tokens, REFRESHES).await;
 
-    let different: BTreeSet<&str> = all.iter().map(|tokens| tokens.refresh_token.as_str()).collect();
+    let different: BTreeSet<&str> = all.iter().map(|one| one.refresh_token.as_str()).collect();
     assert_eq!(different.len(), all.len());
-    assert!(all.iter().all(|tokens| tokens.session_id == session_id));
+    assert!(all.iter().all(|one| one.session_id == session_id));
     // The chain is in the table: every generation once, each used but the last.
     let id = id_in_sql(&t, &session_id);
     let chain = format!(
@@ -165,23 +165,23 @@ async fn r07_whoever_is_kept_out_gets_no_tokens(t: Test) {
     assert_refused(&t, clients, &all, "SESSION_ENDED").await;
     unblock(clients, &user.id).await.unwrap();
 
-    let all = chain(clients, signed_in_again(clients, "ada@example.com").await, 1).await;
+    let deactivated = chain(clients, signed_in_again(clients, "ada@example.com").await, 1).await;
     deactivate(clients, &user.id).await.unwrap();
-    assert_refused(&t, clients, &all, "SESSION_ENDED").await;
+    assert_refused(&t, clients, &deactivated, "SESSION_ENDED").await;
     reactivate(clients, &user.id).await.unwrap();
 
-    let all = chain(clients, signed_in_again(clients, "ada@example.com").await, 1).await;
-    revoke(clients, &all[0].session_id).await.unwrap();
-    assert_refused(&t, clients, &all, "SESSION_ENDED").await;
+    let revoked = chain(clients, signed_in_again(clients, "ada@example.com").await, 1).await;
+    revoke(clients, &revoked[0].session_id).await.unwrap();
+    assert_refused(&t, clients, &revoked, "SESSION_ENDED").await;
 
-    let all = chain(clients, signed_in_again(clients, "ada@example.com").await, 1).await;
+    let changed = chain(clients, signed_in_again(clients, "ada@example.com").await, 1).await;
     set_password(clients, &user.id, OTHER_PASSWORD).await.unwrap();
-    assert_refused(&t, clients, &all, "SESSION_ENDED").await;
+    assert_refused(&t, clients, &changed, "SESSION_ENDED").await;
 
     let signed_in = clients.sign_in("ada@example.com", OTHER_PASSWORD).await;
-    let all = chain(clients, signed_in.unwrap(), 1).await;
+    let deleted = chain(clients, signed_in.unwrap(), 1).await;
     delete(clients, &user.id).await.unwrap();
-    assert_refused(&t, clients, &all, "TOKEN_INVALID").await;
+    assert_refused(&t, clients, &deleted, "TOKEN_INVALID").await;
 }
 
 async fn r07_whoever_is_kept_out_by_hand_gets_no_tokens(t: Test) {

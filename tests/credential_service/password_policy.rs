@@ -126,8 +126,8 @@ async fn p05_the_minimum_can_be_lowered_to_eight_everywhere(t: Test) {
         let failure = setter.set(&server, &email, "kqzvwxj").await.unwrap_err();
         assert_eq!(failure.reason(), "PASSWORD_TOO_WEAK", "{setter:?}");
         assert_eq!(failure.metadata("limit").as_deref(), Some("8"), "{setter:?}");
-        let email = format!("long{setter:?}@example.com");
-        setter.set(&server, &email, "kqzvwxjy").await.unwrap();
+        let other_email = format!("long{setter:?}@example.com");
+        setter.set(&server, &other_email, "kqzvwxjy").await.unwrap();
     }
 }
 

@@ -165,8 +165,8 @@ async fn p15_a_newer_token_takes_the_place_of_the_earlier(t: Test) {
     assert_token_fails(&server, &first, "TOKEN_INVALID").await;
     let changed = confirm_reset(&server, &second, OTHER_PASSWORD).await.unwrap();
     assert_eq!(changed.id, user.id);
-    let changed = confirm_reset(&server, &of_bob, OTHER_PASSWORD).await.unwrap();
-    assert_eq!(changed.id, bob.id);
+    let changed_bob = confirm_reset(&server, &of_bob, OTHER_PASSWORD).await.unwrap();
+    assert_eq!(changed_bob.id, bob.id);
 }
 
 async fn p15_a_token_does_not_survive_a_change_of_the_email(t: Test) {

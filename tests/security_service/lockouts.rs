@@ -143,12 +143,16 @@ async fn nobody_has_no_lockout_by_id(t: Test) {
 
 async fn a_subject_is_needed(t: Test) {
     let server = t.start().await;
-    let none = GetLockoutRequest { subject: None };
-    let outcome = server.security().get_lockout(none).await.map_err(Failure::from);
-    assert_refused(outcome, "subject", "FIELD_REQUIRED");
-    let none = ClearLockoutRequest { subject: None };
-    let outcome = server.security().clear_lockout(none).await.map_err(Failure::from);
-    assert_refused(outcome, "subject", "FIELD_REQUIRED");
+    let get = GetLockoutRequest { subject: None };
+    let got = server.security().get_lockout(get).await.map_err(Failure::from);
+    assert_refused(got, "subject", "FIELD_REQUIRED");
+    let clear = ClearLockoutRequest { subject: None };
+    let cleared = server
+        .security()
+        .clear_lockout(clear)
+        .await
+        .map_err(Failure::from);
+    assert_refused(cleared, "subject", "FIELD_REQUIRED");
     for outcome in [
         lockout_of_name(&server, "").await,
         lockout_of_name(&server, "a\0b").await,

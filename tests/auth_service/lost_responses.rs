@@ -22,11 +22,11 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 async fn r05_an_exchange_can_be_repeated_after_a_crash(t: Test) {
-    let mut server = t.spawn(&[], &["serve"]);
-    server.wait_until_serving().await;
-    let (_, tokens) = server.signed_in("ada@example.com").await;
-    let next = server.refresh(&tokens.refresh_token).await.unwrap();
-    server.kill_9();
+    let mut killed = t.spawn(&[], &["serve"]);
+    killed.wait_until_serving().await;
+    let (_, tokens) = killed.signed_in("ada@example.com").await;
+    let next = killed.refresh(&tokens.refresh_token).await.unwrap();
+    killed.kill_9();
 
     let mut server = t.spawn(&[], &["serve"]);
     server.wait_until_serving().await;
@@ -39,10 +39,10 @@ async fn r05_an_exchange_can_be_repeated_after_a_crash(t: Test) {
     assert_eq!(live_tokens(&t, &tokens.session_id).await, 1);
     let last = server.refresh(&repeated.refresh_token).await.unwrap();
     // Its successor has been used: now it is a replay.
-    let outcome = server.refresh(&tokens.refresh_token).await;
-    assert_eq!(reason(&outcome), "TOKEN_REUSED");
-    let outcome = server.refresh(&last.refresh_token).await;
-    assert_eq!(reason(&outcome), "SESSION_ENDED");
+    let replay = server.refresh(&tokens.refresh_token).await;
+    assert_eq!(reason(&replay), "TOKEN_REUSED");
+    let newest = server.refresh(&last.refresh_token).await;
+    assert_eq!(reason(&newest), "SESSION_ENDED");
 }
 
 /// Exchanges tokens until a call fails, and returns those whose exchange was not answered.

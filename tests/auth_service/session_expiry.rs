@@ -43,13 +43,13 @@ async fn r09_an_idle_session_expires_at_its_time(t: Test) {
     server.create_with_password("ada@example.com").await;
 
     // From the very microsecond on.
-    let tokens = signed_in_again(&server, "ada@example.com").await;
-    let (idle_end, _) = ends(&session(&server, &tokens.session_id).await.unwrap());
-    assert_eq!(at(tokens.refresh_token_expire_time), idle_end);
-    move_to(&t, idle_end);
-    assert!(!server.is_active(&tokens.access_token).await);
-    let outcome = server.refresh(&tokens.refresh_token).await;
-    assert_eq!(reason(&outcome), "TOKEN_EXPIRED");
+    let expired = signed_in_again(&server, "ada@example.com").await;
+    let (end, _) = ends(&session(&server, &expired.session_id).await.unwrap());
+    assert_eq!(at(expired.refresh_token_expire_time), end);
+    move_to(&t, end);
+    assert!(!server.is_active(&expired.access_token).await);
+    let late = server.refresh(&expired.refresh_token).await;
+    assert_eq!(reason(&late), "TOKEN_EXPIRED");
 
     // Until then it works. The clock goes on while the call is under way, so an answer counts only if it came in time.
     let mut closest = TimeDelta::milliseconds(4);

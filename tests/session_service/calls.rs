@@ -215,12 +215,12 @@ pub async fn reset_password(clients: &Clients, user_id: &str, password: &str) ->
         user_id: user_id.to_owned(),
     };
     let response = clients.credentials().create_password_reset(request).await?;
-    let request = ConfirmPasswordResetRequest {
+    let confirmation = ConfirmPasswordResetRequest {
         token: response.into_inner().token,
         new_password: password.to_owned(),
         ..ConfirmPasswordResetRequest::default()
     };
-    clients.credentials().confirm_password_reset(request).await?;
+    clients.credentials().confirm_password_reset(confirmation).await?;
     Ok(())
 }
 

@@ -145,6 +145,19 @@ async fn lock_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, Data
     Ok(row.map(User::from))
 }
 
+/// Reads a user that is about to be deleted, once no other transaction keeps it, and keeps others from writing rows
+/// that refer to it: whatever is done to all of them is done to the last one.
+async fn lock_user_to_delete(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
+    let row = users::table
+        .find(StoredUuid::from(id))
+        .select(UserRow::as_select())
+        .for_update()
+        .first(tx)
+        .await
+        .optional()?;
+    Ok(row.map(User::from))
+}
+
 /// Reads a user and keeps other transactions from deleting it until this one ends.
 async fn keep_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
     let row = users::table

@@ -144,6 +144,12 @@ async fn lock_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, Data
     queries::users::get_by_id(tx, &id).await
 }
 
+/// Reads a user that is about to be deleted. The transaction holds the only write lock, so nobody else can write rows
+/// that refer to it.
+async fn lock_user_to_delete(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
+    queries::users::get_by_id(tx, &id).await
+}
+
 /// Reads a user. The transaction holds the only write lock, so nobody else can delete it.
 async fn keep_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
     queries::users::get_by_id(tx, &id).await

@@ -39,8 +39,8 @@ async fn r05_an_exchange_can_be_repeated_after_a_crash(t: Test) {
     assert_eq!(live_tokens(&t, &tokens.session_id).await, 1);
     let last = server.refresh(&repeated.refresh_token).await.unwrap();
     // Its successor has been used: now it is a replay.
-    let replayed = server.refresh(&tokens.refresh_token).await;
-    assert_eq!(reason(&replayed), "TOKEN_REUSED");
+    let replay = server.refresh(&tokens.refresh_token).await;
+    assert_eq!(reason(&replay), "TOKEN_REUSED");
     let newest = server.refresh(&last.refresh_token).await;
     assert_eq!(reason(&newest), "SESSION_ENDED");
 }

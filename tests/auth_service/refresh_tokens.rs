@@ -51,10 +51,10 @@ async fn reopen(t: &Test, session_id: &str) {
 async fn r01_a_thousand_refreshes_leave_one_live_token_and_their_chain(t: Test) {
     const REFRESHES: usize = 1000;
     let server = t.start().await;
-    let (_, tokens) = server.signed_in("ada@example.com").await;
-    let session_id = tokens.session_id.clone();
+    let (_, first) = server.signed_in("ada@example.com").await;
+    let session_id = first.session_id.clone();
 
-    let all = chain(&server, tokens, REFRESHES).await;
+    let all = chain(&server, first, REFRESHES).await;
 
     let different: BTreeSet<&str> = all.iter().map(|one| one.refresh_token.as_str()).collect();
     assert_eq!(different.len(), all.len());
@@ -159,29 +159,33 @@ async fn r07_whoever_is_kept_out_gets_no_tokens(t: Test) {
     let server = t.start().await;
     let (user, first) = server.signed_in("ada@example.com").await;
     let clients: &Clients = &server;
+    let sign_in_again = async || {
+        let tokens = signed_in_again(clients, "ada@example.com").await;
+        chain(clients, tokens, 1).await
+    };
 
-    let all = chain(clients, first, 1).await;
+    let of_blocked = chain(clients, first, 1).await;
     block(clients, &user.id).await.unwrap();
-    assert_refused(&t, clients, &all, "SESSION_ENDED").await;
+    assert_refused(&t, clients, &of_blocked, "SESSION_ENDED").await;
     unblock(clients, &user.id).await.unwrap();
 
-    let deactivated = chain(clients, signed_in_again(clients, "ada@example.com").await, 1).await;
+    let of_inactive = sign_in_again().await;
     deactivate(clients, &user.id).await.unwrap();
-    assert_refused(&t, clients, &deactivated, "SESSION_ENDED").await;
+    assert_refused(&t, clients, &of_inactive, "SESSION_ENDED").await;
     reactivate(clients, &user.id).await.unwrap();
 
-    let revoked = chain(clients, signed_in_again(clients, "ada@example.com").await, 1).await;
+    let revoked = sign_in_again().await;
     revoke(clients, &revoked[0].session_id).await.unwrap();
     assert_refused(&t, clients, &revoked, "SESSION_ENDED").await;
 
-    let changed = chain(clients, signed_in_again(clients, "ada@example.com").await, 1).await;
+    let with_old_password = sign_in_again().await;
     set_password(clients, &user.id, OTHER_PASSWORD).await.unwrap();
-    assert_refused(&t, clients, &changed, "SESSION_ENDED").await;
+    assert_refused(&t, clients, &with_old_password, "SESSION_ENDED").await;
 
     let signed_in = clients.sign_in("ada@example.com", OTHER_PASSWORD).await;
-    let deleted = chain(clients, signed_in.unwrap(), 1).await;
+    let of_deleted = chain(clients, signed_in.unwrap(), 1).await;
     delete(clients, &user.id).await.unwrap();
-    assert_refused(&t, clients, &deleted, "TOKEN_INVALID").await;
+    assert_refused(&t, clients, &of_deleted, "TOKEN_INVALID").await;
 }
 
 async fn r07_whoever_is_kept_out_by_hand_gets_no_tokens(t: Test) {

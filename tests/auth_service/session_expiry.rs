@@ -48,8 +48,8 @@ async fn r09_an_idle_session_expires_at_its_time(t: Test) {
     assert_eq!(at(expired.refresh_token_expire_time), end);
     move_to(&t, end);
     assert!(!server.is_active(&expired.access_token).await);
-    let refusal = server.refresh(&expired.refresh_token).await;
-    assert_eq!(reason(&refusal), "TOKEN_EXPIRED");
+    let late = server.refresh(&expired.refresh_token).await;
+    assert_eq!(reason(&late), "TOKEN_EXPIRED");
 
     // Until then it works. The clock goes on while the call is under way, so an answer counts only if it came in time.
     let mut closest = TimeDelta::milliseconds(4);

@@ -92,7 +92,7 @@ async fn c05_a_deletion_and_the_end_of_sessions_do_not_disturb_each_other(t: Tes
         assert!(["OK", "USER_NOT_FOUND"].contains(&reason(&revoked).as_str()));
         let expected = ["OK", "TOKEN_INVALID", "SESSION_ENDED"];
         assert!(expected.contains(&reason(&refreshed).as_str()), "{refreshed:?}");
-        for access_token in refreshed.iter().chain([&tokens]).map(|one| &one.access_token) {
+        for access_token in refreshed.iter().chain([&tokens]).map(|all| &all.access_token) {
             assert!(!server.is_active(access_token).await);
         }
         let repeated = replica.refresh(refresh_token).await;

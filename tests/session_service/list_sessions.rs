@@ -182,16 +182,11 @@ async fn g01_a_page_token_is_bound_to_its_list(t: Test) {
         ..ListUsersRequest::default()
     };
     assert_bad_token(server.users().list_users(users).await.map_err(Failure::from));
-    let page_of_users = ListUsersRequest {
+    let first_users = ListUsersRequest {
         page_size: 1,
         ..ListUsersRequest::default()
     };
-    let of_users = server
-        .users()
-        .list_users(page_of_users)
-        .await
-        .unwrap()
-        .into_inner();
+    let of_users = server.users().list_users(first_users).await.unwrap().into_inner();
     let foreign = ListSessionsRequest {
         page_token: of_users.next_page_token,
         ..first.clone()

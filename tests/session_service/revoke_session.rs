@@ -82,9 +82,9 @@ async fn an_unknown_session_is_not_found(t: Test) {
 
     assert_eq!(failure.code(), Code::NotFound);
     assert_eq!(failure.reason(), "SESSION_NOT_FOUND");
-    let empty = revoke(&server, "").await.unwrap_err();
+    let malformed = revoke(&server, "").await.unwrap_err();
     assert_eq!(
-        empty.fields(),
+        malformed.fields(),
         [("session_id".to_owned(), "FIELD_REQUIRED".to_owned())]
     );
     assert!(server.is_active(&tokens.access_token).await);

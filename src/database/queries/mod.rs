@@ -15,5 +15,5 @@ pub(crate) mod users;
 
 use super::{
     Backend, COUNT_ATTEMPT, Connection, email_has_prefix, keep_user, lock_session, lock_signing_keys,
-    lock_user,
+    lock_user, lock_user_to_delete,
 };

@@ -7,7 +7,9 @@ use diesel::prelude::{
 use diesel_async::RunQueryDsl;
 
 use super::request_ids::{self, Claim};
-use super::{Backend, Connection, email_has_prefix, lock_user, login_attempts, sessions};
+use super::{
+    Backend, Connection, email_has_prefix, lock_user, lock_user_to_delete, login_attempts, sessions,
+};
 use crate::database::DatabaseError;
 use crate::database::rows::UserRow;
 use crate::database::schema::users;
@@ -220,7 +222,9 @@ pub(crate) async fn delete(
     if let Claim::Done(_) = request_ids::claim(tx, request.as_ref(), *id).await? {
         return Ok(());
     }
-    let user = lock_user(tx, *id).await?.ok_or(Refusal::UserNotFound(*id))?;
+    let user = lock_user_to_delete(tx, *id)
+        .await?
+        .ok_or(Refusal::UserNotFound(*id))?;
     if etag.as_ref().is_some_and(|etag| *etag != user.etag()) {
         return Err(Refusal::EtagMismatch(*id).into());
     }

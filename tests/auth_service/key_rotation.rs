@@ -11,6 +11,9 @@ use crate::support::{
     Behaviour, Clients, Forger, PASSWORD, Test, TestServer, behaviours, claims_of, eventually, kid_of,
 };
 
+/// How soon servers notice what another one did to the keys.
+const PROMPT: (&str, &str) = ("IDENTITY_SIGNING_KEY_INTERVAL", "200ms");
+
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
         t17_servers_that_start_at_once_make_one_key,
@@ -81,7 +84,7 @@ async fn rotate(t: &Test) {
 }
 
 async fn t17_servers_that_start_at_once_make_one_key(t: Test) {
-    let servers: Vec<TestServer> = join_all((0..6).map(|_| t.start())).await;
+    let servers: Vec<TestServer> = join_all((0..6).map(|_| t.start_with(&[PROMPT]))).await;
 
     assert_eq!(kids(&t).await.len(), 1);
     let (_, tokens) = servers[0].signed_in("ada@example.com").await;
@@ -92,7 +95,7 @@ async fn t17_servers_that_start_at_once_make_one_key(t: Test) {
 }
 
 async fn t17_servers_that_find_a_key_too_old_at_once_make_one_successor(t: Test) {
-    let settings = [("IDENTITY_SIGNING_KEY_LIFETIME", "1h")];
+    let settings = [PROMPT, ("IDENTITY_SIGNING_KEY_LIFETIME", "1h")];
     let servers: Vec<TestServer> = join_all((0..6).map(|_| t.start_with(&settings))).await;
     let first = kids(&t).await;
 
@@ -114,7 +117,7 @@ async fn t17_servers_that_find_a_key_too_old_at_once_make_one_successor(t: Test)
 }
 
 async fn t17_a_rotation_refuses_no_token_on_any_server(t: Test) {
-    let settings = [("IDENTITY_ACCESS_TOKEN_LIFETIME", "1h")];
+    let settings = [PROMPT, ("IDENTITY_ACCESS_TOKEN_LIFETIME", "1h")];
     let here = t.start_with(&settings).await;
     let there = t.start_with(&settings).await;
     let mut tokens = Vec::new();
@@ -158,7 +161,7 @@ async fn t17_a_rotation_refuses_no_token_on_any_server(t: Test) {
 }
 
 async fn t17_a_key_is_published_before_it_signs_and_until_its_last_token_has_expired(t: Test) {
-    let settings = [("IDENTITY_ACCESS_TOKEN_LIFETIME", "30m")];
+    let settings = [PROMPT, ("IDENTITY_ACCESS_TOKEN_LIFETIME", "30m")];
     let here = t.start_with(&settings).await;
     let there = t.start_with(&settings).await;
     let (_, old) = here.signed_in("ada@example.com").await;
@@ -205,7 +208,7 @@ async fn t17_a_key_is_published_before_it_signs_and_until_its_last_token_has_exp
 }
 
 async fn t17_rotations_by_hand_at_once_leave_one_key_that_signs(t: Test) {
-    let server = t.start().await;
+    let server = t.start_with(&[PROMPT]).await;
     let first = kids(&t).await.remove(0);
     let mut commands: Vec<Vec<&str>> = vec![vec!["keys", "rotate"]; 6];
     commands.push(vec!["keys", "revoke", &first]);
@@ -230,7 +233,7 @@ async fn t17_rotations_by_hand_at_once_leave_one_key_that_signs(t: Test) {
 }
 
 async fn t17_a_rotation_that_is_killed_leaves_one_key_that_signs(t: Test) {
-    let server = t.start().await;
+    let server = t.start_with(&[PROMPT]).await;
     let (_, tokens) = server.signed_in("ada@example.com").await;
     let mut finished = 0;
 
@@ -259,11 +262,16 @@ async fn t17_a_rotation_that_is_killed_leaves_one_key_that_signs(t: Test) {
 }
 
 async fn t17_a_key_gets_a_successor_at_the_configured_age(t: Test) {
-    let server = t.start_with(&[("IDENTITY_SIGNING_KEY_LIFETIME", "48h")]).await;
+    let server = t
+        .start_with(&[PROMPT, ("IDENTITY_SIGNING_KEY_LIFETIME", "48h")])
+        .await;
     let first = kids(&t).await;
     t.clock.advance(TimeDelta::hours(48) - TimeDelta::minutes(1));
     // The key is looked at when a server starts, so that nothing needs to be waited for.
-    drop(t.start_with(&[("IDENTITY_SIGNING_KEY_LIFETIME", "48h")]).await);
+    drop(
+        t.start_with(&[PROMPT, ("IDENTITY_SIGNING_KEY_LIFETIME", "48h")])
+            .await,
+    );
     assert_eq!(kids(&t).await, first, "not a minute before");
 
     t.clock.advance(TimeDelta::minutes(1));
@@ -279,15 +287,18 @@ async fn t17_a_key_gets_a_successor_at_the_configured_age(t: Test) {
 
     // The age of the next one is counted from when it began to sign.
     t.clock.advance(TimeDelta::hours(48) - TimeDelta::minutes(1));
-    drop(t.start_with(&[("IDENTITY_SIGNING_KEY_LIFETIME", "48h")]).await);
+    drop(
+        t.start_with(&[PROMPT, ("IDENTITY_SIGNING_KEY_LIFETIME", "48h")])
+            .await,
+    );
     assert_eq!(kids(&t).await.len(), 2);
     t.clock.advance(TimeDelta::minutes(1));
     eventually("there is a third key", async || kids(&t).await.len() == 3).await;
 }
 
 async fn t18_nothing_that_a_revoked_key_signed_is_good_on_any_server(t: Test) {
-    let here = t.start().await;
-    let there = t.start().await;
+    let here = t.start_with(&[PROMPT]).await;
+    let there = t.start_with(&[PROMPT]).await;
     let (_, old) = here.signed_in("ada@example.com").await;
     let stolen = Forger::with_key_of_service(&t).await;
     rotate(&t).await;
@@ -323,7 +334,7 @@ async fn t18_nothing_that_a_revoked_key_signed_is_good_on_any_server(t: Test) {
 }
 
 async fn t18_after_the_only_key_is_revoked_another_signs(t: Test) {
-    let server = t.start().await;
+    let server = t.start_with(&[PROMPT]).await;
     let (_, old) = server.signed_in("ada@example.com").await;
     let first = kid_of(&old.access_token);
 
@@ -340,13 +351,13 @@ async fn t18_after_the_only_key_is_revoked_another_signs(t: Test) {
 }
 
 async fn t18_a_revoked_key_stays_revoked(t: Test) {
-    let first = t.start().await;
+    let first = t.start_with(&[PROMPT]).await;
     let (_, old) = first.signed_in("ada@example.com").await;
     let kid = kid_of(&old.access_token);
     assert_eq!(t.run(&[], &["keys", "revoke", &kid]).await.0, 0);
 
     rotate(&t).await;
-    let restarted = t.start().await;
+    let restarted = t.start_with(&[PROMPT]).await;
 
     assert_refused(&restarted, &old.access_token, "TOKEN_INVALID").await;
     assert!(restarted.signing_keys().await.iter().all(|key| key.kid != kid));
@@ -356,7 +367,7 @@ async fn t18_a_revoked_key_stays_revoked(t: Test) {
 
 /// As on a replica whose clock is behind that of the one which made the key, be it by a second.
 async fn l10_a_clock_that_steps_back_before_the_first_key_does_not_stop_sign_ins(t: Test) {
-    let server = t.start().await;
+    let server = t.start_with(&[PROMPT]).await;
     server.create_with_password("ada@example.com").await;
     for step in [TimeDelta::seconds(-2), TimeDelta::hours(-1)] {
         t.clock.advance(step);

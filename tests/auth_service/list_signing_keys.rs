@@ -11,6 +11,9 @@ use crate::support::{
     Behaviour, Clients, Proxy, Test, behaviours, eventually, kid_of, parts_of, postgres_only, thumbprint,
 };
 
+/// How soon servers notice what another one did to the keys.
+const PROMPT: (&str, &str) = ("IDENTITY_SIGNING_KEY_INTERVAL", "200ms");
+
 pub fn tests() -> Vec<Behaviour> {
     [
         behaviours![
@@ -37,7 +40,7 @@ async fn keys_of_page(server: &Clients) -> Vec<Value> {
 }
 
 async fn t19_the_set_has_public_members_and_no_others(t: Test) {
-    let server = t.start().await;
+    let server = t.start_with(&[PROMPT]).await;
     assert_eq!(t.run(&[], &["keys", "rotate"]).await.0, 0);
     eventually("the new key is published", async || {
         keys_of_page(&server).await.len() == 2
@@ -66,7 +69,7 @@ async fn t19_the_set_has_public_members_and_no_others(t: Test) {
 }
 
 async fn t19_a_token_can_be_verified_with_the_set_alone(t: Test) {
-    let server = t.start().await;
+    let server = t.start_with(&[PROMPT]).await;
     let (_, tokens) = server.signed_in("ada@example.com").await;
     let [header, claims, signature] = parts_of(&tokens.access_token);
     let kid = kid_of(&tokens.access_token);
@@ -83,7 +86,7 @@ async fn t19_a_token_can_be_verified_with_the_set_alone(t: Test) {
 }
 
 async fn t19_the_rpc_and_the_page_say_the_same(t: Test) {
-    let server = t.start().await;
+    let server = t.start_with(&[PROMPT]).await;
     assert_eq!(t.run(&[], &["keys", "rotate"]).await.0, 0);
     eventually("the new key is published", async || {
         server.signing_keys().await.len() == 2
@@ -109,11 +112,11 @@ async fn t19_the_rpc_and_the_page_say_the_same(t: Test) {
 }
 
 async fn t19_the_order_is_that_in_which_keys_sign_and_the_same_everywhere(t: Test) {
-    let first = t.start().await;
+    let first = t.start_with(&[PROMPT]).await;
     for _ in 0..4 {
         assert_eq!(t.run(&[], &["keys", "rotate"]).await.0, 0);
     }
-    let second = t.start().await;
+    let second = t.start_with(&[PROMPT]).await;
     eventually("the new keys are published", async || {
         first.signing_keys().await.len() == 5
     })
@@ -142,7 +145,7 @@ fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
 }
 
 async fn t19_the_page_may_be_kept_for_half_of_what_a_key_is_published_before_it_signs(t: Test) {
-    let server = t.start().await;
+    let server = t.start_with(&[PROMPT]).await;
 
     let response = server.http_get_with(PAGE, "").await;
 
@@ -156,7 +159,7 @@ async fn t19_the_page_may_be_kept_for_half_of_what_a_key_is_published_before_it_
 }
 
 async fn t19_who_has_the_page_is_told_so(t: Test) {
-    let server = t.start().await;
+    let server = t.start_with(&[PROMPT]).await;
     let response = server.http_get_with(PAGE, "").await;
     let etag = header(&response, "etag").unwrap();
 

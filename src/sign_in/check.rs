@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::{Authenticator, SignInError};
 use crate::domain::{
-    Client, LoginFailure, NewLoginAttempt, PasswordHash, PresentedPassword, Reservation, SignInMethod,
-    User, UserId,
+    Client, LoginFailure, NewLoginAttempt, PresentedPassword, Reservation, SignInMethod, User, UserId,
+    VerifiedPassword,
 };
 use crate::password_hashing::Turn;
 
@@ -34,8 +34,8 @@ pub(super) struct Target {
 pub(super) struct Verified {
     /// Whose it is.
     pub(super) user_id: UserId,
-    /// The hash it was verified against.
-    pub(super) hash: PasswordHash,
+    /// The password.
+    pub(super) password: VerifiedPassword,
     /// The attempt, as a success that has not been recorded.
     pub(super) attempt: NewLoginAttempt,
     /// How it was counted.
@@ -88,6 +88,7 @@ impl Authenticator {
             attempt,
         } = counted;
         let hash = target.user.as_ref().and_then(|user| user.password_hash.clone());
+        let changed_at = target.user.as_ref().and_then(|user| user.password_changed_at);
         let is_right = turn.verify(attempt.password, hash.clone()).await?;
         let reservation = reserved.keep();
         let user_id = target.user.as_ref().map(|user| user.id);
@@ -104,7 +105,7 @@ impl Authenticator {
         {
             return Ok(Some(Verified {
                 user_id,
-                hash,
+                password: VerifiedPassword { hash, changed_at },
                 attempt: decided,
                 reservation,
             }));
@@ -122,12 +123,12 @@ impl Authenticator {
         Ok(None)
     }
 
-    /// Checks a password of a user that is known, and returns the hash it was verified against if it is right.
+    /// Checks a password of a user that is known, and returns that password if it is right.
     pub async fn check_password_of(
         &self,
         user: User,
         attempt: Attempt,
-    ) -> Result<Option<PasswordHash>, SignInError> {
+    ) -> Result<Option<VerifiedPassword>, SignInError> {
         let target = Target {
             subject: self.0.lockouts.subject_of_user(user.id),
             identifier: None,
@@ -141,7 +142,7 @@ impl Authenticator {
             };
             let now = this.0.clock.now();
             this.0.lockouts.succeed(verified.reservation, now).await?;
-            Ok(Some(verified.hash))
+            Ok(Some(verified.password))
         })
         .await
     }

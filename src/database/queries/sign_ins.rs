@@ -24,7 +24,7 @@ pub(crate) async fn complete(
     let user_id = token.session.user_id;
     let user = lock_user(tx, user_id).await?;
     // The password was right a moment ago; it may have been changed, or the user deleted, meanwhile.
-    let Some(user) = user.filter(|user| user.password_hash.as_ref() == Some(verified)) else {
+    let Some(user) = user.filter(|user| user.still_has(verified)) else {
         return Ok(SignInDecision::Refused(Refusal::InvalidCredentials));
     };
     if let Err(refusal) = user.check_state() {

@@ -62,12 +62,20 @@ impl Authenticator {
         let place = self.0.hasher.admit(attempt.deadline)?;
         let found = target.await?;
         let network = attempt.client.network();
-        let now = self.0.clock.now();
-        let reservation = self.0.lockouts.reserve(found.subject, &network, now).await?;
-        let reserved = Reserved {
-            authenticator: self.clone(),
-            reservation: Some(reservation),
-        };
+        let this = self.clone();
+        let subject = found.subject;
+        // It goes on without its caller, because the count does; with nobody to take it, it is taken back. The place is
+        // kept until then, so that those who leave are never more than the queue holds.
+        let (place, reserved) = run_to_its_end(async move {
+            let now = this.0.clock.now();
+            let reservation = this.0.lockouts.reserve(subject, &network, now).await?;
+            let reserved = Reserved {
+                authenticator: this,
+                reservation: Some(reservation),
+            };
+            Ok((place, reserved))
+        })
+        .await?;
         // Whoever goes away here leaves the queue, and was not looked at.
         let turn = place.turn().await?;
         Ok(Counted {

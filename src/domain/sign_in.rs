@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    NewLoginAttempt, NewRefreshToken, NewUser, Refusal, Reservation, SessionPolicy,
+    NewLoginAttempt, NewRefreshToken, NewUser, Refusal, Reservation, ReserveAttempt, SessionPolicy,
     User, UserId, VerifiedPassword,
 };
 
@@ -42,6 +42,8 @@ pub struct NewSignUp {
     pub token: NewRefreshToken,
     /// The attempt, as a success.
     pub attempt: NewLoginAttempt,
+    /// How the attempt is counted, so that the network is known from then on.
+    pub counted: ReserveAttempt,
 }
 
 /// What became of somebody who signed up.

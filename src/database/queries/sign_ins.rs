@@ -54,12 +54,19 @@ pub(crate) async fn sign_up(
     tx: &mut Connection,
     WithRequest { value, request }: &WithRequest<NewSignUp>,
 ) -> Result<SignUpDecision, DatabaseError> {
-    let NewSignUp { user, token, attempt } = value;
+    let NewSignUp {
+        user,
+        token,
+        attempt,
+        counted,
+    } = value;
     if let Claim::Done(id) = request_ids::claim(tx, request.as_ref(), user.id).await? {
         return Ok(SignUpDecision::Repeated(id));
     }
     let created = users::insert(tx, user).await?;
     sessions::begin(tx, token).await?;
     login_attempts::create(tx, attempt).await?;
+    let reservation = lockouts::reserve(tx, counted).await?;
+    lockouts::succeed(tx, &(reservation, counted.now)).await?;
     Ok(SignUpDecision::SignedUp(Box::new(created)))
 }

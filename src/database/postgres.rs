@@ -189,11 +189,12 @@ const COUNT_ATTEMPT: &str = "
             WHEN l.counted_from <= $4 OR l.counted_from > $3 THEN $3 ELSE l.counted_from
         END,
         retry_at = $3 + interval '1 microsecond' * CASE
-            WHEN l.counted_from <= $4 OR l.failures + 1 < $5 THEN 0
+            WHEN l.counted_from <= $4 THEN CASE WHEN 1 >= $5 THEN $6 ELSE 0 END
+            WHEN l.failures + 1 < $5 THEN 0
             ELSE least($6 << least(l.failures + 1 - $5, 20), $7)
         END,
         updated_at = $3
-    WHERE l.retry_at <= $3 OR l.counted_from > $3
+    WHERE l.failures < $5 OR l.retry_at <= $3 OR l.retry_at > $8
     RETURNING l.last_success_at";
 
 diesel::infix_operator!(PatternAtLeast, " ~>=~ ", backend: Pg);

@@ -167,11 +167,12 @@ const COUNT_ATTEMPT: &str = "
         failures = CASE WHEN counted_from <= ?4 THEN 1 ELSE failures + 1 END,
         counted_from = CASE WHEN counted_from <= ?4 OR counted_from > ?3 THEN ?3 ELSE counted_from END,
         retry_at = ?3 + CASE
-            WHEN counted_from <= ?4 OR failures + 1 < ?5 THEN 0
+            WHEN counted_from <= ?4 THEN CASE WHEN 1 >= ?5 THEN ?6 ELSE 0 END
+            WHEN failures + 1 < ?5 THEN 0
             ELSE min(?6 << min(failures + 1 - ?5, 20), ?7)
         END,
         updated_at = ?3
-    WHERE retry_at <= ?3 OR counted_from > ?3
+    WHERE failures < ?5 OR retry_at <= ?3 OR retry_at > ?8
     RETURNING last_success_at";
 
 /// Users whose email begins with a prefix, in the byte order that the unique index has.

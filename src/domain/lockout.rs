@@ -25,8 +25,12 @@ impl LockoutPolicy {
     /// The first wait of unknown networks; it doubles with each further failure.
     pub const FIRST_DELAY: TimeDelta = TimeDelta::seconds(1);
 
-    /// How long after the last attempt from an unknown network those attempts are forgotten.
+    /// How long after the first of them the attempts from unknown networks are forgotten.
     pub const MEMORY: TimeDelta = TimeDelta::hours(24);
+
+    /// How far apart the times of two attempts can be that are counted at once: longer than a call waits for its
+    /// turn, and than the clocks of two servers differ. Only what is further ahead means that the clock was set back.
+    pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
     /// How long after a sign-in its network is known.
     pub const KNOWN_FOR: TimeDelta = TimeDelta::days(90);

@@ -60,6 +60,12 @@ pub(crate) async fn reserve(
     })
 }
 
+/// Returns the latest time that a wait can end. A later one was written before the clock was set back, and holds
+/// nobody up.
+fn latest_wait(now: DateTime<Utc>, longest: TimeDelta) -> DateTime<Utc> {
+    now + longest + LockoutPolicy::CLOCK_TOLERANCE
+}
+
 /// Counts an attempt in one row, and returns when the last one from there succeeded.
 async fn count(
     tx: &mut Connection,
@@ -77,6 +83,7 @@ async fn count(
         .bind::<Integer, _>(rule.failures)
         .bind::<BigInt, _>(microseconds(rule.first_delay))
         .bind::<BigInt, _>(microseconds(rule.max_delay))
+        .bind::<UtcTimestamp, _>(StoredTime(latest_wait(now, rule.max_delay)))
         .get_result(tx)
         .await
         .optional()?;
@@ -168,14 +175,18 @@ pub(crate) async fn get(
         .await?;
     let mut lockout = Lockout::default();
     for (network, failures, counted_from, retry_at) in rows {
-        // A row of the future was written before the clock was set back, and holds nobody up.
-        let waits = retry_at.0 > *now && counted_from.0 <= *now;
+        let (limit, longest) = if network == ALL_NETWORKS {
+            (policy.free_failures, policy.max_delay)
+        } else {
+            (policy.max_failures, policy.window)
+        };
+        let waits = failures >= limit && retry_at.0 > *now && retry_at.0 <= latest_wait(*now, longest);
         if network == ALL_NETWORKS {
             if *now - counted_from.0 < LockoutPolicy::MEMORY {
                 lockout.failures = failures;
             }
             lockout.retry_at = waits.then_some(retry_at.0);
-        } else if waits && failures >= policy.max_failures {
+        } else if waits {
             lockout.locked_networks = lockout.locked_networks.saturating_add(1);
             lockout.networks_retry_at = lockout.networks_retry_at.max(Some(retry_at.0));
         }

@@ -157,11 +157,17 @@ impl SigningKeys {
             .collect()
     }
 
-    /// Returns the key that signs at a time.
+    /// Returns the key that signs at a time. Before the time of the first one, which comes again when the clock is set
+    /// back, it is the first one.
     pub(super) fn active(&self, now: DateTime<Utc>) -> Result<Arc<LoadedKey>, TokenError> {
-        self.copy()
+        let keys = self.copy();
+        let is_early = keys.iter().all(|key| key.record.activates_at > now);
+        let first = keys
             .iter()
+            .find(|key| is_early && key.record.revoked_at.is_none());
+        keys.iter()
             .find(|key| key.record.is_active(now))
+            .or(first)
             .cloned()
             .ok_or(TokenError::NoActiveKey)
     }

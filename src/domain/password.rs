@@ -160,6 +160,12 @@ impl PresentedPassword {
         }
         Ok(normalize(text)?.map_or(Self::TooLong, |normalized| Self::Possible(Password(normalized))))
     }
+
+    /// Tells whether it is a certain password, however either was typed.
+    #[must_use]
+    pub fn is(&self, password: &Password) -> bool {
+        matches!(self, Self::Possible(presented) if presented.reveal() == password.reveal())
+    }
 }
 
 /// A bcrypt hash: 60 characters. Its `Debug` prints nothing of it.

@@ -7,8 +7,11 @@ mod introspect_token;
 mod key_rotation;
 mod list_signing_keys;
 mod lockout;
+mod lockout_networks;
+mod overload;
 mod refresh_races;
 mod refresh_tokens;
+mod rehashing;
 mod sign_in_with_password;
 mod sign_out;
 mod sign_up;
@@ -24,8 +27,11 @@ pub fn tests() -> Vec<Behaviour> {
         key_rotation::tests(),
         list_signing_keys::tests(),
         lockout::tests(),
+        lockout_networks::tests(),
+        overload::tests(),
         refresh_races::tests(),
         refresh_tokens::tests(),
+        rehashing::tests(),
         sign_in_with_password::tests(),
         sign_out::tests(),
         sign_up::tests(),

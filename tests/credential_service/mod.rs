@@ -1,7 +1,9 @@
 //! `identity.v1.CredentialService`: one module for each method, and one for each matter that methods share.
 
+pub mod calls;
 mod change_password;
 mod email_verification;
+mod idempotency;
 mod password_policy;
 mod password_reset;
 mod password_status;
@@ -15,6 +17,7 @@ pub fn tests() -> Vec<Behaviour> {
     [
         change_password::tests(),
         email_verification::tests(),
+        idempotency::tests(),
         password_policy::tests(),
         password_reset::tests(),
         password_status::tests(),

@@ -1,5 +1,6 @@
 //! `identity.v1.SecurityService`: one module for each method, and one for each matter that methods share.
 
+pub mod calls;
 mod list_login_attempts;
 mod lockouts;
 

@@ -221,6 +221,12 @@ impl Clients {
         let status = head.split(' ').nth(1).expect("a status");
         (status.parse().unwrap(), body.to_owned())
     }
+
+    /// Returns how many password hashes the server has computed.
+    pub async fn computed_hashes(&self) -> u64 {
+        let count = self.metric("identity_hashing_computed_total").await;
+        count.to_string().parse().expect("a whole number")
+    }
 }
 
 /// A password that is accepted.

@@ -2,7 +2,7 @@
 
 mod batch_get_users;
 mod block_user;
-mod calls;
+pub mod calls;
 mod concurrency;
 mod create_user;
 mod deactivate_user;

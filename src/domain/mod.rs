@@ -34,7 +34,7 @@ pub use lockout::{
     Reservation, ReserveAttempt,
 };
 pub use one_time_token::{ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose};
-pub use password::{Password, PasswordHash, PasswordPolicy, PresentedPassword};
+pub use password::{Password, PasswordHash, PasswordPolicy, PresentedPassword, VerifiedPassword};
 pub(crate) use session::new_uuid;
 pub use session::{
     EndSessions, NewRefreshToken, Refresh, RefreshSession, RefreshToken, RefreshedSession, Session,

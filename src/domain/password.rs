@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use passwords::analyzer::is_common_password;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
@@ -159,6 +160,12 @@ impl PresentedPassword {
         }
         Ok(normalize(text)?.map_or(Self::TooLong, |normalized| Self::Possible(Password(normalized))))
     }
+
+    /// Tells whether it is a certain password, however either was typed.
+    #[must_use]
+    pub fn is(&self, password: &Password) -> bool {
+        matches!(self, Self::Possible(presented) if presented.reveal() == password.reveal())
+    }
 }
 
 /// A bcrypt hash: 60 characters. Its `Debug` prints nothing of it.
@@ -187,6 +194,15 @@ impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordHash([redacted])")
     }
+}
+
+/// The password of a user at the moment when it turned out right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedPassword {
+    /// The hash it was verified against.
+    pub hash: PasswordHash,
+    /// When the password was set.
+    pub changed_at: Option<DateTime<Utc>>,
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    NewLoginAttempt, NewRefreshToken, NewUser, PasswordHash, Refusal, Reservation, SessionPolicy, User,
-    UserId,
+    NewLoginAttempt, NewRefreshToken, NewUser, Refusal, Reservation, ReserveAttempt, SessionPolicy,
+    User, UserId, VerifiedPassword,
 };
 
 /// A sign-in whose password is right.
@@ -12,8 +12,8 @@ use super::{
 pub struct VerifiedSignIn {
     /// The session and its first refresh token.
     pub token: NewRefreshToken,
-    /// The hash that the password was verified against. The user must still have it.
-    pub verified: PasswordHash,
+    /// The password that turned out right. The user must still have it.
+    pub verified: VerifiedPassword,
     /// The attempt, as a success.
     pub attempt: NewLoginAttempt,
     /// How the attempt was counted.
@@ -42,6 +42,8 @@ pub struct NewSignUp {
     pub token: NewRefreshToken,
     /// The attempt, as a success.
     pub attempt: NewLoginAttempt,
+    /// How the attempt is counted, so that the network is known from then on.
+    pub counted: ReserveAttempt,
 }
 
 /// What became of somebody who signed up.

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, PasswordHash, SessionEndReason,
-    SessionId, UserId, Username,
+    SessionId, UserId, Username, VerifiedPassword,
 };
 
 /// A user.
@@ -186,8 +186,8 @@ pub enum UserChange {
 pub struct NewPassword {
     /// Its hash.
     pub hash: PasswordHash,
-    /// The hash that the user must have until then; any if `None`.
-    pub replaces: Option<PasswordHash>,
+    /// The password that the user must have until then; any if `None`.
+    pub replaces: Option<VerifiedPassword>,
     /// The session that goes on.
     pub kept_session: Option<SessionId>,
 }
@@ -320,12 +320,32 @@ impl User {
         }
     }
 
+    /// Tells whether the user has the same password as when it was verified. Its hash may be another one by now,
+    /// because weak hashes are replaced in the background.
+    #[must_use]
+    pub fn still_has(&self, verified: &VerifiedPassword) -> bool {
+        let Some(hash) = &self.password_hash else {
+            return false;
+        };
+        let is_set_then =
+            self.password_changed_at.is_some() && self.password_changed_at == verified.changed_at;
+        *hash == verified.hash || is_set_then
+    }
+
     fn set_password(&mut self, password: &NewPassword, now: DateTime<Utc>) -> Result<(), Refusal> {
-        if password.replaces.is_some() && password.replaces != self.password_hash {
+        if password
+            .replaces
+            .as_ref()
+            .is_some_and(|replaced| !self.still_has(replaced))
+        {
             return Err(Refusal::InvalidCredentials);
         }
+        // Never the same time twice: it tells one password from the next.
+        let not_before = self
+            .password_changed_at
+            .map(|time| time + TimeDelta::microseconds(1));
         self.password_hash = Some(password.hash.clone());
-        self.password_changed_at = Some(now);
+        self.password_changed_at = Some(not_before.map_or(now, |time| time.max(now)));
         self.auth_provider = self.auth_provider.or(Some(AuthProvider::Password));
         Ok(())
     }

@@ -60,16 +60,22 @@ impl LockoutRepository {
         network: &Network,
         now: DateTime<Utc>,
     ) -> Result<Reservation, DatabaseError> {
+        let attempt = self.attempt(subject, network, now);
+        transaction!(self.database, lockouts::reserve, attempt)
+    }
+
+    /// Returns an attempt as it is counted.
+    #[must_use]
+    pub fn attempt(&self, subject: [u8; 32], network: &Network, now: DateTime<Utc>) -> ReserveAttempt {
         let key = LockoutKey {
             subject,
             network: self.digest(&[b"network:", &subject, &network.bytes()]),
         };
-        let attempt = ReserveAttempt {
+        ReserveAttempt {
             key,
             policy: self.policy,
             now,
-        };
-        transaction!(self.database, lockouts::reserve, attempt)
+        }
     }
 
     /// Takes an attempt back that was counted but not decided.

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::{Authenticator, SignInError};
 use crate::domain::{
-    Client, LoginFailure, NewLoginAttempt, PasswordHash, PresentedPassword, Reservation, SignInMethod,
-    User, UserId,
+    Client, LoginFailure, NewLoginAttempt, PresentedPassword, Reservation, SignInMethod, User, UserId,
+    VerifiedPassword,
 };
 use crate::password_hashing::Turn;
 
@@ -34,8 +34,8 @@ pub(super) struct Target {
 pub(super) struct Verified {
     /// Whose it is.
     pub(super) user_id: UserId,
-    /// The hash it was verified against.
-    pub(super) hash: PasswordHash,
+    /// The password.
+    pub(super) password: VerifiedPassword,
     /// The attempt, as a success that has not been recorded.
     pub(super) attempt: NewLoginAttempt,
     /// How it was counted.
@@ -62,12 +62,20 @@ impl Authenticator {
         let place = self.0.hasher.admit(attempt.deadline)?;
         let found = target.await?;
         let network = attempt.client.network();
-        let now = self.0.clock.now();
-        let reservation = self.0.lockouts.reserve(found.subject, &network, now).await?;
-        let reserved = Reserved {
-            authenticator: self.clone(),
-            reservation: Some(reservation),
-        };
+        let this = self.clone();
+        let subject = found.subject;
+        // It goes on without its caller, because the count does; with nobody to take it, it is taken back. The place is
+        // kept until then, so that those who leave are never more than the queue holds.
+        let (place, reserved) = run_to_its_end(async move {
+            let now = this.0.clock.now();
+            let reservation = this.0.lockouts.reserve(subject, &network, now).await?;
+            let reserved = Reserved {
+                authenticator: this,
+                reservation: Some(reservation),
+            };
+            Ok((place, reserved))
+        })
+        .await?;
         // Whoever goes away here leaves the queue, and was not looked at.
         let turn = place.turn().await?;
         Ok(Counted {
@@ -88,6 +96,7 @@ impl Authenticator {
             attempt,
         } = counted;
         let hash = target.user.as_ref().and_then(|user| user.password_hash.clone());
+        let changed_at = target.user.as_ref().and_then(|user| user.password_changed_at);
         let is_right = turn.verify(attempt.password, hash.clone()).await?;
         let reservation = reserved.keep();
         let user_id = target.user.as_ref().map(|user| user.id);
@@ -104,7 +113,7 @@ impl Authenticator {
         {
             return Ok(Some(Verified {
                 user_id,
-                hash,
+                password: VerifiedPassword { hash, changed_at },
                 attempt: decided,
                 reservation,
             }));
@@ -122,12 +131,12 @@ impl Authenticator {
         Ok(None)
     }
 
-    /// Checks a password of a user that is known, and returns the hash it was verified against if it is right.
+    /// Checks a password of a user that is known, and returns that password if it is right.
     pub async fn check_password_of(
         &self,
         user: User,
         attempt: Attempt,
-    ) -> Result<Option<PasswordHash>, SignInError> {
+    ) -> Result<Option<VerifiedPassword>, SignInError> {
         let target = Target {
             subject: self.0.lockouts.subject_of_user(user.id),
             identifier: None,
@@ -141,7 +150,7 @@ impl Authenticator {
             };
             let now = this.0.clock.now();
             this.0.lockouts.succeed(verified.reservation, now).await?;
-            Ok(Some(verified.hash))
+            Ok(Some(verified.password))
         })
         .await
     }

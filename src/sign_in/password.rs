@@ -58,7 +58,7 @@ impl Authenticator {
         let now = self.0.clock.now();
         let Verified {
             user_id,
-            hash,
+            password,
             attempt,
             reservation,
         } = verified;
@@ -73,7 +73,7 @@ impl Authenticator {
                 client,
                 created_at: now,
             },
-            verified: hash.clone(),
+            verified: password.clone(),
             attempt,
             reservation,
             policy,
@@ -82,7 +82,7 @@ impl Authenticator {
         match self.0.sessions.begin(sign_in).await? {
             SignInDecision::Refused(refusal) => Err(refusal.into()),
             SignInDecision::SignedIn(user) => {
-                self.rehash_if_weak(user_id, hash, presented);
+                self.rehash_if_weak(user_id, password.hash, presented);
                 Ok(SignedIn {
                     user: *user,
                     tokens: self.tokens(session, now)?,

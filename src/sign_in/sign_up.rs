@@ -21,7 +21,10 @@ impl Authenticator {
         let policy = self.0.session_policy;
         let session = Session::begin(user.id, SignInMethod::Password, client.clone(), policy, now);
         let (_, token_hash) = self.0.refresh_tokens.issue(session.id, session.generation);
+        let lockouts = &self.0.lockouts;
+        let subject = lockouts.subject_of_user(user.id);
         let value = NewSignUp {
+            counted: lockouts.attempt(subject, &client.network(), now),
             attempt: NewLoginAttempt {
                 user_id: Some(user.id),
                 identifier: Some(identifier.recorded()),

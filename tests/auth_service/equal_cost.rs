@@ -100,9 +100,9 @@ async fn e01_e02_every_wrong_answer_has_the_same_bytes_and_costs_one_hash(t: Tes
         ("nobody@example.com", PASSWORD),
     ]);
     for (name, password) in arms {
-        let (answer, own_cost) = refusal(&server, name, password).await;
+        let (answer, hashes) = refusal(&server, name, password).await;
         assert_eq!(answer, expected, "{name}");
-        assert_eq!(own_cost, 1, "{name}");
+        assert_eq!(hashes, 1, "{name}");
     }
 }
 

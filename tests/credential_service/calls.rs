@@ -11,6 +11,14 @@ use crate::support::{Clients, Failure, Test, bearing};
 /// Another password that is accepted.
 pub const OTHER_PASSWORD: &str = "wrong donkey charger";
 
+/// Many calls may wait for one row as long as it takes.
+pub const PATIENT: [(&str, &str); 4] = [
+    ("IDENTITY_DATABASE_POOL_ACQUIRE_TIMEOUT", "60s"),
+    ("IDENTITY_DATABASE_LOCK_TIMEOUT", "60s"),
+    ("IDENTITY_DATABASE_STATEMENT_TIMEOUT", "60s"),
+    ("IDENTITY_MAX_DEADLINE", "60s"),
+];
+
 /// Gives a user a password.
 pub async fn set_password(clients: &Clients, user_id: &str, password: &str) -> Result<User, Failure> {
     set_password_with(

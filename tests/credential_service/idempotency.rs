@@ -6,8 +6,8 @@ use identity::proto::identity::v1::{
 };
 
 use super::calls::{
-    OTHER_PASSWORD, change_password_with, confirm_reset_with, confirm_verification, create_reset,
-    create_verification, remove_password, set_password_with, stored_hash,
+    OTHER_PASSWORD, PATIENT, change_password_with, confirm_reset_with, confirm_verification,
+    create_reset, create_verification, remove_password, set_password_with, stored_hash,
 };
 use crate::support::{Behaviour, PASSWORD, Test, behaviours};
 use crate::user_service::calls::{assert_refused, count};
@@ -210,7 +210,7 @@ async fn g07_a_retried_verification_changes_nothing(t: Test) {
 }
 
 async fn g07_fifty_parallel_resets_with_one_id_have_one_effect(t: Test) {
-    let server = t.start().await;
+    let server = t.start_with(&PATIENT).await;
     let user = server.create_with_password(EMAIL).await;
     let request = ConfirmPasswordResetRequest {
         token: create_reset(&server, &user.id).await.unwrap(),

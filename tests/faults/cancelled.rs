@@ -6,6 +6,7 @@ use tonic::{Code, Request};
 
 use super::blocker::Blocker;
 use super::{backends, pool, rename, renaming};
+use crate::security_service::calls::lockout_of_user;
 use crate::support::{Backend, Behaviour, Test, TestServer, behaviours, eventually};
 
 pub fn tests() -> Vec<Behaviour> {
@@ -13,6 +14,7 @@ pub fn tests() -> Vec<Behaviour> {
         a_change_whose_deadline_passes_leaves_no_transaction_open,
         a_change_whose_caller_goes_away_leaves_no_transaction_open,
         a_waiting_change_whose_caller_goes_away_never_begins,
+        an_attempt_whose_caller_goes_away_while_it_is_counted_is_taken_back,
     ]
 }
 
@@ -115,4 +117,37 @@ async fn a_waiting_change_whose_caller_goes_away_never_begins(t: Test) {
     let name = t.sql_value("SELECT full_name AS value FROM users").await;
     assert_eq!(name.as_deref(), Some("First"));
     assert_clean(&t, &server, &ada.id).await;
+}
+
+async fn an_attempt_whose_caller_goes_away_while_it_is_counted_is_taken_back(t: Test) {
+    let server = t.start_with(&PATIENT).await;
+    let ada = server.create_with_password("ada@example.com").await;
+    let url = t.database_url();
+    for _ in 0..3 {
+        let blocker = match t.backend {
+            Backend::Sqlite => Blocker::of_users(&t).await,
+            Backend::Postgres => Blocker::holding(&url, "LOCK TABLE lockouts IN EXCLUSIVE MODE").await,
+        };
+
+        tokio::select! {
+            outcome = server.sign_in("ada@example.com", "a wrong password") => {
+                panic!("not blocked: {outcome:?}")
+            }
+            () = eventually("the attempt is being counted", async || {
+                let writer = pool(&server, "writer").await;
+                writer.size > writer.idle
+            }) => {}
+        }
+        // What was begun is brought to its end: the count, and then taking it back.
+        blocker.release().await;
+
+        let rows = "SELECT count(*) AS value FROM lockouts WHERE failures = 0";
+        eventually("nothing is counted", async || {
+            t.sql_value(rows).await.as_deref() == Some("2")
+        })
+        .await;
+        let lockout = lockout_of_user(&server, &ada.id).await.unwrap();
+        assert_eq!(lockout.failed_attempts, 0);
+    }
+    assert_eq!(server.computed_hashes().await, 1, "that of the password itself");
 }

@@ -24,7 +24,7 @@ pub(crate) async fn complete(
     let user_id = token.session.user_id;
     let user = lock_user(tx, user_id).await?;
     // The password was right a moment ago; it may have been changed, or the user deleted, meanwhile.
-    let Some(user) = user.filter(|user| user.password_hash.as_ref() == Some(verified)) else {
+    let Some(user) = user.filter(|user| user.still_has(verified)) else {
         return Ok(SignInDecision::Refused(Refusal::InvalidCredentials));
     };
     if let Err(refusal) = user.check_state() {
@@ -54,12 +54,19 @@ pub(crate) async fn sign_up(
     tx: &mut Connection,
     WithRequest { value, request }: &WithRequest<NewSignUp>,
 ) -> Result<SignUpDecision, DatabaseError> {
-    let NewSignUp { user, token, attempt } = value;
+    let NewSignUp {
+        user,
+        token,
+        attempt,
+        counted,
+    } = value;
     if let Claim::Done(id) = request_ids::claim(tx, request.as_ref(), user.id).await? {
         return Ok(SignUpDecision::Repeated(id));
     }
     let created = users::insert(tx, user).await?;
     sessions::begin(tx, token).await?;
     login_attempts::insert(tx, attempt).await?;
+    let reservation = lockouts::reserve(tx, counted).await?;
+    lockouts::succeed(tx, &(reservation, counted.now)).await?;
     Ok(SignUpDecision::SignedUp(Box::new(created)))
 }

@@ -19,7 +19,11 @@ pub(super) async fn change_password(
         convert::presented_password("current_password", &request.current_password, &mut violations);
     let acceptable =
         credentials.stranger_password("new_password", &request.new_password, &mut violations);
-    if acceptable.is_some() && request.new_password == request.current_password {
+    let is_unchanged = match (&current, &acceptable) {
+        (Some(current), Some(acceptable)) => current.is(acceptable),
+        _ => false,
+    };
+    if is_unchanged {
         let text = "must be another one than the current password";
         violations.add("new_password", ErrorReason::PasswordUnchanged, text);
     }

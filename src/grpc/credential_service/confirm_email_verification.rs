@@ -28,7 +28,16 @@ pub(super) async fn confirm_email_verification(
         let user = Some(user.into());
         return Ok(ConfirmEmailVerificationResponse { user });
     }
-    let (token_hash, user) = credentials.find_by_token(&token, purpose, context.now).await?;
+    let found = credentials.find_by_token(&token, purpose, context.now).await;
+    let (token_hash, user) = match found {
+        Ok(found) => found,
+        Err(refused) => {
+            // The same request may have used the token a moment ago.
+            let repeated = credentials.user_of_repeated(record.as_ref()).await?;
+            let user = Some(repeated.ok_or(refused)?.into());
+            return Ok(ConfirmEmailVerificationResponse { user });
+        }
+    };
     let value = ConfirmOneTimeToken {
         user_id: user.id,
         purpose,

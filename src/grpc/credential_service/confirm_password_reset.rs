@@ -31,7 +31,16 @@ pub(super) async fn confirm_password_reset(
         return Ok(ConfirmPasswordResetResponse { user });
     }
     // Looked at before the work of hashing, and again with the change.
-    let (token_hash, user) = credentials.find_by_token(&token, purpose, context.now).await?;
+    let found = credentials.find_by_token(&token, purpose, context.now).await;
+    let (token_hash, user) = match found {
+        Ok(found) => found,
+        Err(refused) => {
+            // The same request may have used the token a moment ago.
+            let repeated = credentials.user_of_repeated(record.as_ref()).await?;
+            let user = Some(repeated.ok_or(refused)?.into());
+            return Ok(ConfirmPasswordResetResponse { user });
+        }
+    };
     let password = credentials.password_of("new_password", &request.new_password, &user)?;
     let hash = credentials.hasher.hash(password, context.deadline).await?;
     let value = ConfirmOneTimeToken {

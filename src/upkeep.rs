@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use crate::clock::Clock;
 use crate::database::{Database, DatabaseError};
+use crate::domain::SigningKeyRecord;
 use crate::repositories::{
     LockoutRepository, LoginAttemptRepository, OneTimeTokenRepository, RefreshTokenRepository,
     RequestIdRepository, SessionRepository,
@@ -68,12 +69,27 @@ impl Upkeep {
         ticks.tick().await;
         loop {
             ticks.tick().await;
+            let before = self.signing_keys.records();
             let outcome = match self.signing_keys.reload().await {
                 Ok(()) => self.rotate_keys(clock.now()).await,
                 Err(error) => Err(error),
             };
+            self.log_revoked(&before);
             if let Err(error) = outcome {
                 tracing::warn!(%error, "the signing keys could not be read");
+            }
+        }
+    }
+
+    /// Logs which of the keys there were before have been revoked.
+    fn log_revoked(&self, before: &[SigningKeyRecord]) {
+        for key in self.signing_keys.records() {
+            let was_good = before
+                .iter()
+                .any(|earlier| earlier.kid == key.kid && earlier.revoked_at.is_none());
+            if was_good && key.revoked_at.is_some() {
+                let kid = key.kid;
+                tracing::warn!(kid, "signing key revoked; its tokens are not accepted any more");
             }
         }
     }

@@ -93,15 +93,6 @@ impl SigningKeys {
         let mut loaded = Vec::with_capacity(records.len());
         for record in records {
             let known = present.iter().find(|key| key.record == record);
-            let was_good = present
-                .iter()
-                .any(|key| key.kid == record.kid && key.record.revoked_at.is_none());
-            if was_good && record.revoked_at.is_some() {
-                tracing::warn!(
-                    kid = record.kid,
-                    "signing key revoked; its tokens are not accepted any more"
-                );
-            }
             loaded.push(match known {
                 Some(key) => Arc::clone(key),
                 None => Arc::new(self.open(record)?),

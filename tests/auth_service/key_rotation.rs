@@ -6,13 +6,11 @@ use futures_util::future::join_all;
 use identity::clock::Clock;
 use identity::proto::identity::v1::SigningKey;
 
+use super::PROMPT;
 use super::forged_tokens::assert_refused;
 use crate::support::{
     Behaviour, Clients, Forger, PASSWORD, Test, TestServer, behaviours, claims_of, eventually, kid_of,
 };
-
-/// How soon servers notice what another one did to the keys.
-const PROMPT: (&str, &str) = ("IDENTITY_SIGNING_KEY_INTERVAL", "200ms");
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::PROMPT;
 use crate::support::{
     Backend, Behaviour, Forger, PASSWORD, Test, behaviours, claims_of, eventually, kid_of, sqlite_only,
 };
@@ -222,7 +223,7 @@ async fn t21_a_key_that_was_put_into_the_database_signs_nothing(t: Test) {
 }
 
 async fn t21_a_running_server_goes_on_with_the_keys_it_has(t: Test) {
-    let mut process = t.spawn(&[], &["serve"]);
+    let mut process = t.spawn(&[PROMPT], &["serve"]);
     process.wait_until_serving().await;
     let (_, tokens) = process.signed_in("ada@example.com").await;
 

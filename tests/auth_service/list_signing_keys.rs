@@ -7,12 +7,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::{Value, json};
 
+use super::PROMPT;
 use crate::support::{
     Behaviour, Clients, Proxy, Test, behaviours, eventually, kid_of, parts_of, postgres_only, thumbprint,
 };
-
-/// How soon servers notice what another one did to the keys.
-const PROMPT: (&str, &str) = ("IDENTITY_SIGNING_KEY_INTERVAL", "200ms");
 
 pub fn tests() -> Vec<Behaviour> {
     [

@@ -177,7 +177,10 @@ async fn l02_a_right_password_among_parallel_guesses_is_worth_one_guess(t: Test)
     let computed = server.computed_hashes().await - before;
     assert!(computed <= u64::try_from(most).unwrap(), "{computed} of {most}");
     assert!(wrong.iter().all(Result::is_err));
-    assert_locked(&server, EMAIL).await;
+    // A success may be written after the last guess, and then it takes all of them away.
+    if right.is_err() {
+        assert_locked(&server, EMAIL).await;
+    }
 }
 
 async fn l03_replicas_share_the_count(t: Test) {

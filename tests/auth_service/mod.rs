@@ -24,6 +24,9 @@ mod sign_up;
 
 use crate::support::Behaviour;
 
+/// How soon servers notice what another one did to the keys.
+const PROMPT: (&str, &str) = ("IDENTITY_SIGNING_KEY_INTERVAL", "200ms");
+
 pub fn tests() -> Vec<Behaviour> {
     [
         clocks::tests(),

@@ -27,6 +27,13 @@ const PATIENT: [(&str, &str); 6] = [
     ("IDENTITY_MAX_DEADLINE", "60s"),
 ];
 
+/// Starts a server whose connections nobody but the test takes.
+async fn patient_server(t: &Test) -> TestServer {
+    let server = t.start_with(&PATIENT).await;
+    server.wait_until_settled().await;
+    server
+}
+
 /// Checks that nothing is left of changes that were given up.
 async fn assert_clean(t: &Test, server: &TestServer, id: &str) {
     eventually("every connection is free", async || {
@@ -48,7 +55,7 @@ async fn assert_clean(t: &Test, server: &TestServer, id: &str) {
 }
 
 async fn a_change_whose_deadline_passes_leaves_no_transaction_open(t: Test) {
-    let server = t.start_with(&PATIENT).await;
+    let server = patient_server(&t).await;
     let ada = server.create_user("ada@example.com").await;
     for _ in 0..3 {
         let blocker = Blocker::of_users(&t).await;
@@ -69,7 +76,7 @@ async fn a_change_whose_deadline_passes_leaves_no_transaction_open(t: Test) {
 }
 
 async fn a_change_whose_caller_goes_away_leaves_no_transaction_open(t: Test) {
-    let server = t.start_with(&PATIENT).await;
+    let server = patient_server(&t).await;
     let ada = server.create_user("ada@example.com").await;
     for _ in 0..3 {
         let blocker = Blocker::of_users(&t).await;
@@ -88,7 +95,7 @@ async fn a_change_whose_caller_goes_away_leaves_no_transaction_open(t: Test) {
 }
 
 async fn a_waiting_change_whose_caller_goes_away_never_begins(t: Test) {
-    let server = t.start_with(&PATIENT).await;
+    let server = patient_server(&t).await;
     let ada = server.create_user("ada@example.com").await;
     let blocker = Blocker::of_users(&t).await;
     let first = [(); 2].map(|()| rename(&server, &ada.id, "First"));
@@ -120,7 +127,7 @@ async fn a_waiting_change_whose_caller_goes_away_never_begins(t: Test) {
 }
 
 async fn an_attempt_whose_caller_goes_away_while_it_is_counted_is_taken_back(t: Test) {
-    let server = t.start_with(&PATIENT).await;
+    let server = patient_server(&t).await;
     let ada = server.create_with_password("ada@example.com").await;
     let url = t.database_url();
     for _ in 0..3 {

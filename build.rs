@@ -4,15 +4,17 @@
 //! A message with a field marked `debug_redact` gets a `Debug` that prints that field as `[redacted]`,
 //! so that a password cannot reach a log by way of a derived one.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use prost_reflect::{DescriptorPool, MessageDescriptor};
+use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
+    "identity/v1/access.proto",
     "identity/v1/auth_service.proto",
     "identity/v1/credential_service.proto",
     "identity/v1/error_reason.proto",
@@ -38,6 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pool = DescriptorPool::decode(encoded.as_slice())?;
     let redacted = redacted_messages(&pool);
     fs::write(out_dir.join("redacted_debug.rs"), redacted_debug(&redacted))?;
+    let accesses = accesses(&pool)?;
+    fs::write(out_dir.join("access.rs"), access_table(&accesses))?;
+    fs::write(out_dir.join("scopes.rs"), scope_list(&accesses))?;
 
     tonic_prost_build::configure()
         .build_transport(false)
@@ -89,6 +94,100 @@ fn redacted_debug(messages: &[MessageDescriptor]) -> String {
         let _ = writeln!(code, "            .finish()\n    }}\n}}");
     }
     code
+}
+
+/// What the option `identity.v1.access` says of a method.
+struct MethodAccess {
+    path: String,
+    scope: String,
+    own: bool,
+    own_repeat: bool,
+    public: bool,
+}
+
+/// Returns who may call each method of `identity.v1`. A method that does not say so fails the build.
+fn accesses(pool: &DescriptorPool) -> Result<Vec<MethodAccess>, Box<dyn Error>> {
+    pool.services()
+        .filter(|service| service.package_name() == "identity.v1")
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .map(|method| access_of(pool, &method))
+        .collect()
+}
+
+fn access_of(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodAccess, Box<dyn Error>> {
+    let option = pool
+        .get_extension_by_name("identity.v1.access")
+        .ok_or("there is no option identity.v1.access")?;
+    let options = method.options();
+    let name = method.full_name();
+    if !options.has_extension(&option) {
+        return Err(format!("{name} does not say who may call it").into());
+    }
+    let value = options.get_extension(&option);
+    let access = value.as_message().ok_or("identity.v1.access is not a message")?;
+    let flag = |name| {
+        let value = access.get_field_by_name(name);
+        value.and_then(|value| value.as_bool()).unwrap_or_default()
+    };
+    let scope = access.get_field_by_name("scope");
+    let scope = scope.and_then(|value| value.as_str().map(str::to_owned));
+    let found = MethodAccess {
+        path: format!("/{}/{}", method.parent_service().full_name(), method.name()),
+        scope: scope.unwrap_or_default(),
+        own: flag("own"),
+        own_repeat: flag("own_repeat"),
+        public: flag("public"),
+    };
+    if found.scope.is_empty() && !found.own && !found.public {
+        return Err(format!("nobody may call {name}").into());
+    }
+    Ok(found)
+}
+
+/// Writes the methods and who may call them, for `src/grpc/access.rs`.
+fn access_table(accesses: &[MethodAccess]) -> String {
+    let mut code = "const METHODS: &[(&str, Access)] = &[\n".to_owned();
+    for access in accesses {
+        let services = if access.scope.is_empty() {
+            "Services::None".to_owned()
+        } else {
+            format!("Services::With(Scope::{})", constant_name(&access.scope))
+        };
+        let _ = writeln!(
+            code,
+            "    ({:?}, Access {{ services: {services}, own: {}, own_repeat: {}, public: {} }}),",
+            access.path, access.own, access.own_repeat, access.public
+        );
+    }
+    code.push_str("];\n");
+    code
+}
+
+/// Writes the scopes that methods need, for `src/domain/scope.rs`.
+fn scope_list(accesses: &[MethodAccess]) -> String {
+    let scopes: BTreeSet<&str> = accesses
+        .iter()
+        .map(|access| access.scope.as_str())
+        .filter(|scope| !scope.is_empty())
+        .collect();
+    let mut constants = String::new();
+    let mut all = String::new();
+    for scope in &scopes {
+        let name = constant_name(scope);
+        let _ = writeln!(
+            constants,
+            "    /// `{scope}`\n    pub const {name}: Self = Self({scope:?});"
+        );
+        let _ = write!(all, "Self::{name}, ");
+    }
+    let count = scopes.len() + 1;
+    format!(
+        "impl Scope {{\n{constants}    /// Every scope.\n    pub const ALL: [Self; {count}] = [Self::ADMIN, {all}];\n}}\n"
+    )
+}
+
+fn constant_name(scope: &str) -> String {
+    scope.replace('.', "_").to_uppercase()
 }
 
 /// Writes the list of migrations as constants, with their texts, so that the binary carries them.

@@ -6,20 +6,20 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::Database;
 use crate::grpc::{
-    Auth, AuthServiceImpl, CredentialServiceImpl, Credentials, PageTokens, RequestFingerprints,
-    Security, SecurityServiceImpl, ServerStatus, Services, SessionServiceImpl, Sessions,
-    StatusServiceImpl, UserServiceImpl, Users,
+    Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, PageTokens,
+    RequestFingerprints, Security, SecurityServiceImpl, ServerStatus, Services, SessionServiceImpl,
+    Sessions, StatusServiceImpl, UserServiceImpl, Users,
 };
 use crate::health::Health;
 use crate::master_key::MasterKey;
 use crate::password_hashing::PasswordHasher;
 use crate::repositories::{
     LockoutRepository, LoginAttemptRepository, OneTimeTokenRepository, RequestIdRepository,
-    SessionRepository, SigningKeyRepository, UserRepository,
+    ServiceTokenRepository, SessionRepository, SigningKeyRepository, UserRepository,
 };
 use crate::sign_in::{Authenticator, Parts};
 use crate::telemetry::Metrics;
-use crate::tokens::{AccessTokens, RefreshTokens, SigningKeys};
+use crate::tokens::{AccessTokens, RefreshTokens, ServiceTokens, SigningKeys};
 use crate::upkeep::{Purge, Upkeep};
 
 /// What the service is put together from.
@@ -42,6 +42,8 @@ pub(crate) struct Assembly<'a> {
 pub(crate) struct Assembled {
     /// What is called.
     pub(crate) services: Services,
+    /// Who may call.
+    pub(crate) authorizer: Authorizer,
     /// What hashes passwords.
     pub(crate) hasher: PasswordHasher,
     /// What runs beside.
@@ -82,6 +84,13 @@ impl Assembly<'_> {
             clock: Arc::clone(self.clock),
             metrics: self.metrics.sign_in.clone(),
         });
+        let service_tokens = ServiceTokens::new(ServiceTokenRepository::new(database()));
+        let authorizer = Authorizer::new(
+            &settings.authorization,
+            service_tokens.clone(),
+            authenticator.clone(),
+            self.clock,
+        );
         let upkeep = Upkeep {
             purge: Purge {
                 database: database(),
@@ -90,6 +99,9 @@ impl Assembly<'_> {
             signing_keys: signing_keys.clone(),
             signing_key_lifetime: settings.tokens.signing_key_lifetime,
             signing_key_interval: settings.tokens.signing_key_interval,
+            service_tokens,
+            service_token_interval: settings.authorization.service_token_interval,
+            authorizer: authorizer.clone(),
             purges: self.metrics.purges.clone(),
         };
         let services = Services {
@@ -141,6 +153,7 @@ impl Assembly<'_> {
         };
         Some(Assembled {
             services,
+            authorizer,
             hasher,
             upkeep,
         })

@@ -195,6 +195,7 @@ pub async fn start(
     let service = CallLayer::new(
         grpc::method_paths(),
         settings.limits.max_deadline,
+        assembled.authorizer,
         Arc::clone(&clock),
         health.clone(),
         Arc::clone(&metrics),

@@ -9,11 +9,12 @@ use prometheus_client::metrics::counter::Counter;
 use crate::clock::Clock;
 use crate::database::{Database, DatabaseError};
 use crate::domain::SigningKeyRecord;
+use crate::grpc::Authorizer;
 use crate::repositories::{
     LockoutRepository, LoginAttemptRepository, OneTimeTokenRepository, RefreshTokenRepository,
     RequestIdRepository, SessionRepository,
 };
-use crate::tokens::{SigningKeys, TokenError};
+use crate::tokens::{ServiceTokens, SigningKeys, TokenError};
 
 /// Upkeep, for as long as the server runs.
 #[derive(Clone)]
@@ -26,6 +27,12 @@ pub struct Upkeep {
     pub signing_key_lifetime: TimeDelta,
     /// How often the keys are read again.
     pub signing_key_interval: Duration,
+    /// The service tokens.
+    pub service_tokens: ServiceTokens,
+    /// How often the service tokens are read again.
+    pub service_token_interval: Duration,
+    /// Who may call.
+    pub authorizer: Authorizer,
     /// Counts the rounds in which everything that has expired was looked for.
     pub purges: Counter,
 }
@@ -42,7 +49,11 @@ pub struct Purge {
 impl Upkeep {
     /// Keeps up for as long as the server runs.
     pub async fn keep_up(&self, clock: Arc<dyn Clock>) {
-        tokio::join!(self.keep_purging(&clock), self.keep_keys_fresh(&clock));
+        tokio::join!(
+            self.keep_purging(&clock),
+            self.keep_keys_fresh(&clock),
+            self.keep_tokens_fresh()
+        );
     }
 
     /// Reads the signing keys, and makes the first one if there is none.
@@ -81,6 +92,19 @@ impl Upkeep {
         }
     }
 
+    async fn keep_tokens_fresh(&self) {
+        let mut ticks = tokio::time::interval(self.service_token_interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let recorded = self.service_tokens.record_uses().await;
+            let outcome = recorded.and(self.service_tokens.reload().await);
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "the service tokens could not be read");
+            }
+        }
+    }
+
     /// Logs which of the keys there were before have been revoked.
     fn log_revoked(&self, before: &[SigningKeyRecord]) {
         for key in self.signing_keys.records() {
@@ -101,6 +125,7 @@ impl Upkeep {
         loop {
             ticks.tick().await;
             let outcomes = self.purge.run(clock.now()).await;
+            self.authorizer.forget_idle_callers();
             self.purges.inc();
             for (what, outcome) in outcomes {
                 match outcome {

@@ -4,6 +4,7 @@
 //! variables in its header. A wrong value stops the start; all wrong values are reported at once, each with
 //! the name of its variable and never with a secret.
 
+mod authorization;
 mod database;
 mod health;
 mod limits;
@@ -21,6 +22,7 @@ mod variable;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+pub use authorization::{AuthorizationSettings, RateLimit};
 pub use database::{DatabaseSettings, DatabaseUrl, PostgresTls, PostgresUrl, StatementLimits, TlsRoots};
 pub use health::HealthSettings;
 pub use limits::LimitSettings;
@@ -45,6 +47,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Where the server listens.
     pub listen: ListenSettings,
+    /// Who may call.
+    pub authorization: AuthorizationSettings,
     /// The database.
     pub database: DatabaseSettings,
     /// The key that other keys are derived from.
@@ -84,6 +88,7 @@ impl Settings {
         let settings = (|| {
             // Every part is read before the first missing one ends the function.
             let listen = ListenSettings::read(&mut reader);
+            let authorization = AuthorizationSettings::read(&mut reader, listen.as_ref());
             let database = DatabaseSettings::read(&mut reader, data_dir.as_deref());
             let master_key = master_key::read(&mut reader);
             let passwords = PasswordSettings::read(&mut reader);
@@ -97,6 +102,7 @@ impl Settings {
             Some(Self {
                 data_dir: data_dir?,
                 listen: listen?,
+                authorization: authorization?,
                 database: database?,
                 master_key: master_key?,
                 passwords: passwords?,
@@ -118,6 +124,7 @@ impl Settings {
         [
             VARIABLES,
             listen::VARIABLES,
+            authorization::VARIABLES,
             database::VARIABLES,
             pool::VARIABLES,
             master_key::VARIABLES,

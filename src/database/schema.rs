@@ -146,6 +146,22 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use crate::database::sql_types::{UtcTimestamp, Uuid};
+
+    service_tokens (id) {
+        id -> Uuid,
+        name -> Text,
+        token_hash -> Binary,
+        scopes -> Text,
+        expires_at -> Nullable<UtcTimestamp>,
+        revoked_at -> Nullable<UtcTimestamp>,
+        last_used_at -> Nullable<UtcTimestamp>,
+        created_at -> UtcTimestamp,
+    }
+}
+
 diesel::joinable!(sessions -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(sessions, users);
 

@@ -27,7 +27,7 @@ use diesel::sql_types::SqlType;
 use diesel::sqlite::{Sqlite, SqliteValue};
 
 use crate::domain::{
-    LoginFailure, OneTimeTokenPurpose, SessionEndReason, SessionId, SignInMethod, UserId,
+    LoginFailure, OneTimeTokenPurpose, ServiceTokenId, SessionEndReason, SessionId, SignInMethod, UserId,
 };
 
 /// A UUID.
@@ -172,6 +172,12 @@ names!(OneTimeTokenPurpose {
 
 impl From<UserId> for StoredUuid {
     fn from(id: UserId) -> Self {
+        Self(id.uuid())
+    }
+}
+
+impl From<ServiceTokenId> for StoredUuid {
+    fn from(id: ServiceTokenId) -> Self {
         Self(id.uuid())
     }
 }

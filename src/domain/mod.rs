@@ -3,6 +3,7 @@
 //! A value of one of these types is valid by construction. Text is compared in a normalised form that is
 //! computed here and nowhere else, because the databases' own `lower()` functions disagree.
 
+mod actor;
 mod birth_date;
 mod client;
 mod commands;
@@ -12,6 +13,8 @@ mod identifier;
 mod lockout;
 mod one_time_token;
 mod password;
+mod scope;
+mod service_token;
 mod session;
 mod sign_in;
 mod signing_key;
@@ -20,6 +23,7 @@ mod user;
 mod user_id;
 mod username;
 
+pub use actor::Actor;
 pub use birth_date::BirthDate;
 pub use client::{Client, ClientId, Network, UserAgent, parse_ip_address};
 pub use commands::{
@@ -35,6 +39,8 @@ pub use lockout::{
 };
 pub use one_time_token::{ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose};
 pub use password::{Password, PasswordHash, PasswordPolicy, PresentedPassword, VerifiedPassword};
+pub use scope::{Scope, Scopes};
+pub use service_token::{NewServiceToken, ServiceName, ServiceToken, ServiceTokenId};
 pub(crate) use session::new_uuid;
 pub use session::{
     EndSessions, NewRefreshToken, Refresh, RefreshSession, RefreshToken, RefreshedSession, Session,

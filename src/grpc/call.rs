@@ -1,6 +1,6 @@
 //! What happens around every call: its deadline, its metric, and the form of its errors.
 //!
-//! One layer sees to it that a call ends by its deadline with DEADLINE_EXCEEDED, that a panic is an answer
+//! One layer sees to it that only callers get through that may, that a call ends by its deadline with DEADLINE_EXCEEDED, that a panic is an answer
 //! and not a lost connection, that nothing reaches the database before it has been migrated, and that every
 //! error carries a `google.rpc.ErrorInfo`, also those that tonic gives before a handler runs.
 
@@ -14,30 +14,35 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
+use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use tracing::Instrument;
 
+use super::authorize::{Authorizer, Caller, Shown};
+use super::correlation::{CorrelationId, REQUEST_ID_HEADER, trace_id};
 use super::error::ApiError;
 use super::violations::Violations;
 use crate::clock::Clock;
+use crate::domain::{Refusal, Session, UserId};
 use crate::health::Health;
 use crate::proto::identity::v1::ErrorReason;
+use crate::sign_in::Authenticated;
 use crate::telemetry::Metrics;
-use crate::tokens::SecretToken;
 
 /// What a handler knows about a call beside its message.
 #[derive(Debug, Clone)]
 pub struct CallContext {
-    /// Who calls. Callers are not authenticated yet, so they are all the same one.
-    pub caller: String,
+    /// Who calls.
+    pub caller: Caller,
     /// When the call arrived.
     pub now: DateTime<Utc>,
     /// When the answer is of no more use.
     pub deadline: Instant,
-    /// The token in `authorization: Bearer …`, not verified.
-    pub token: Option<SecretToken>,
+    /// What ties together what is on record about the call.
+    pub correlation_id: CorrelationId,
 }
 
 impl CallContext {
@@ -49,10 +54,43 @@ impl CallContext {
             .ok_or_else(|| ApiError::internal(&"a call did not pass through the layer"))?;
         Ok((context, message))
     }
-}
 
-/// The name that unauthenticated callers have in common.
-const ANYONE: &str = "anyone";
+    /// Returns the user who calls for itself.
+    pub(super) fn user(&self) -> Result<&Authenticated, ApiError> {
+        match &self.caller {
+            Caller::User(user) => Ok(user),
+            Caller::FormerUser(_) => Err(Refusal::SessionEnded.into()),
+            Caller::Anyone | Caller::Service(_) => Err(Refusal::TokenRequired.into()),
+        }
+    }
+
+    /// Checks that the caller may reach the data of a user: services may, and users may reach their own. What belongs to
+    /// somebody else is as if it did not exist.
+    pub(super) fn check_reach(&self, id: UserId) -> Result<(), ApiError> {
+        if self.may_reach(id)? {
+            Ok(())
+        } else {
+            Err(Refusal::UserNotFound(id).into())
+        }
+    }
+
+    /// Checks that the caller may reach a session.
+    pub(super) fn check_reach_of_session(&self, session: &Session) -> Result<(), ApiError> {
+        if self.may_reach(session.user_id)? {
+            Ok(())
+        } else {
+            Err(Refusal::SessionNotFound(session.id).into())
+        }
+    }
+
+    fn may_reach(&self, id: UserId) -> Result<bool, ApiError> {
+        match &self.caller {
+            Caller::Anyone | Caller::Service(_) => Ok(true),
+            Caller::User(caller) => Ok(caller.user.id == id),
+            Caller::FormerUser(_) => Err(Refusal::SessionEnded.into()),
+        }
+    }
+}
 
 /// The method label of calls to methods that do not exist.
 const OTHER_METHOD: &str = "other";
@@ -72,6 +110,7 @@ pub struct CallLayer(Arc<Shared>);
 struct Shared {
     methods: HashSet<&'static str>,
     max_deadline: Duration,
+    authorizer: Authorizer,
     clock: Arc<dyn Clock>,
     health: Health,
     metrics: Arc<Metrics>,
@@ -83,6 +122,7 @@ impl CallLayer {
     pub fn new(
         methods: HashSet<&'static str>,
         max_deadline: Duration,
+        authorizer: Authorizer,
         clock: Arc<dyn Clock>,
         health: Health,
         metrics: Arc<Metrics>,
@@ -90,6 +130,7 @@ impl CallLayer {
         Self(Arc::new(Shared {
             methods,
             max_deadline,
+            authorizer,
             clock,
             health,
             metrics,
@@ -134,22 +175,40 @@ where
         let next = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, next);
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
+        let correlation_id = CorrelationId::of(request.headers());
+        let path = request.uri().path();
+        let method = shared.methods.get(path).copied().unwrap_or(OTHER_METHOD);
+        // Of the level of errors, so that also a quiet log tells which call a line belongs to.
+        let span = tracing::error_span!(
+            "call",
+            method,
+            correlation_id = correlation_id.as_str(),
+            trace_id = trace_id(request.headers())
+        );
+        let work = async move {
             let started = Instant::now();
-            let path = request.uri().path();
-            let method = shared.methods.get(path).copied().unwrap_or(OTHER_METHOD);
-            let answer = shared.answer(inner, request).await;
+            let id = correlation_id.header();
+            let mut answer = shared.answer(inner, request, correlation_id).await;
+            if let Some(id) = id {
+                answer.headers_mut().insert(REQUEST_ID_HEADER, id);
+            }
             let code = code_of(answer.headers());
             let seconds = started.elapsed().as_secs_f64();
             shared.metrics.count_call(method, code, seconds);
-            tracing::debug!(method, ?code, seconds, "call answered");
+            tracing::debug!(?code, seconds, "call answered");
             Ok(answer)
-        })
+        };
+        Box::pin(work.instrument(span))
     }
 }
 
 impl Shared {
-    async fn answer<S, B>(&self, mut inner: S, mut request: Request<B>) -> Response<Body>
+    async fn answer<S, B>(
+        &self,
+        mut inner: S,
+        request: Request<B>,
+        correlation_id: CorrelationId,
+    ) -> Response<Body>
     where
         S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
     {
@@ -170,17 +229,27 @@ impl Shared {
         if needs_database && !self.health.is_started() {
             return Status::from(ApiError::unavailable()).into_http();
         }
-        let token = bearer_token(request.headers());
-        request.extensions_mut().insert(CallContext {
-            caller: ANYONE.to_owned(),
-            now: self.clock.now(),
-            deadline: Instant::now() + deadline,
-            token,
-        });
+        let now = self.clock.now();
+        let ends = Instant::now() + deadline;
         // The future of a streaming call ends with its first answer: a stream may live on.
-        let work = AssertUnwindSafe(inner.call(request)).catch_unwind();
+        let work = AssertUnwindSafe(async move {
+            let (mut head, body) = request.into_parts();
+            let caller = match self.authorize(&head, now).await {
+                Ok(caller) => caller,
+                Err(error) => return Ok(Status::from(error).into_http()),
+            };
+            head.extensions.insert(CallContext {
+                caller,
+                now,
+                deadline: ends,
+                correlation_id,
+            });
+            let request = Request::from_parts(head, body);
+            inner.call(request).await.map(with_details)
+        })
+        .catch_unwind();
         match tokio::time::timeout(deadline, work).await {
-            Ok(Ok(Ok(response))) => with_details(response),
+            Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(impossible))) => match impossible {},
             Ok(Err(_panic)) => {
                 self.metrics.panics.inc();
@@ -188,6 +257,20 @@ impl Shared {
             }
             Err(_) => Status::from(ApiError::deadline_exceeded()).into_http(),
         }
+    }
+
+    /// Returns who calls, if that caller may call the method.
+    async fn authorize(&self, head: &Parts, now: DateTime<Utc>) -> Result<Caller, ApiError> {
+        let shown = Shown {
+            headers: &head.headers,
+            peer: head.extensions.get(),
+        };
+        let caller = self
+            .authorizer
+            .admit(head.uri.path(), shown, self.health.is_started(), now)
+            .await?;
+        tracing::debug!(caller = %caller.actor(), "call admitted");
+        Ok(caller)
     }
 
     /// Returns how long a call may take: as long as its caller allows, but not longer than the server.
@@ -204,19 +287,6 @@ impl Shared {
         })?;
         Ok(asked.min(self.max_deadline))
     }
-}
-
-/// Returns the token of `authorization: Bearer …` (RFC 6750 §2.1), if there is exactly one.
-fn bearer_token(headers: &HeaderMap) -> Option<SecretToken> {
-    const SCHEME: &str = "bearer";
-    let mut values = headers.get_all("authorization").iter();
-    let (value, None) = (values.next()?, values.next()) else {
-        return None;
-    };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case(SCHEME)
-        .then(|| SecretToken::new(token.to_owned()))
 }
 
 /// Parses the value of `grpc-timeout` as the gRPC protocol over HTTP/2 defines it.

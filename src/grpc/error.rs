@@ -162,6 +162,28 @@ impl ApiError {
         )
     }
 
+    /// The caller may not call the method, for which a service needs a scope, if it is for services at all.
+    pub(crate) fn permission_denied(scope: &str) -> Self {
+        let message = if scope.is_empty() {
+            "only users may call this method, for themselves".to_owned()
+        } else {
+            format!("the caller does not have the scope {scope}")
+        };
+        let mut error = Self::new(Code::PermissionDenied, ErrorReason::PermissionDenied, message);
+        error.0.metadata.insert("scope".to_owned(), scope.to_owned());
+        error
+    }
+
+    /// The caller calls too often.
+    pub(crate) fn rate_limited(retry_after: Duration) -> Self {
+        Self::new(
+            Code::ResourceExhausted,
+            ErrorReason::RateLimited,
+            "the caller calls more often than it may",
+        )
+        .with_retry(retry_after)
+    }
+
     /// The caller could not show who it is, or for whom it calls.
     fn unauthenticated(reason: ErrorReason, message: &str) -> Self {
         Self::new(Code::Unauthenticated, reason, message)
@@ -257,7 +279,7 @@ impl From<Refusal> for ApiError {
             ),
             Refusal::TokenRequired => Self::unauthenticated(
                 ErrorReason::TokenRequired,
-                "an access token is needed in the metadata (authorization: Bearer ...)",
+                "a token is needed in the metadata (authorization: Bearer ...)",
             ),
             Refusal::TokenInvalid => Self::unauthenticated(
                 ErrorReason::TokenInvalid,

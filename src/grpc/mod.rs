@@ -1,13 +1,17 @@
 //! The gRPC interface: one RPC per file, each of which converts, calls and answers. No SQL, no rules.
 
+mod access;
 mod auth_service;
+mod authorize;
 mod call;
 mod convert;
+mod correlation;
 mod credential_service;
 mod error;
 mod health_service;
 mod page;
 mod page_token;
+mod rate_limit;
 mod request_id;
 mod security_service;
 mod session_service;
@@ -22,7 +26,9 @@ use prost_types::FileDescriptorSet;
 use tonic::service::Routes;
 
 pub use auth_service::{Auth, AuthServiceImpl};
+pub use authorize::{Authorizer, Caller};
 pub use call::{CallContext, CallLayer, CallService};
+pub use correlation::CorrelationId;
 pub use credential_service::{CredentialServiceImpl, Credentials};
 pub use page_token::PageTokens;
 pub use request_id::RequestFingerprints;
@@ -58,31 +64,10 @@ pub fn service_names() -> Vec<&'static str> {
         .collect()
 }
 
-/// Returns the paths of all methods, from the descriptors: the only values the metric label can have.
+/// Returns the paths of all methods: the only values the metric label can have.
 #[must_use]
 pub fn method_paths() -> HashSet<&'static str> {
-    let mut paths: HashSet<&'static str> = descriptors()
-        .file
-        .iter()
-        .flat_map(|file| {
-            file.service.iter().flat_map(|service| {
-                service.method.iter().map(|method| {
-                    leak(format!(
-                        "/{}.{}/{}",
-                        file.package(),
-                        service.name(),
-                        method.name()
-                    ))
-                })
-            })
-        })
-        .collect();
-    for version in ["v1", "v1alpha"] {
-        paths.insert(leak(format!(
-            "/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
-        )));
-    }
-    paths
+    access::accesses().into_keys().collect()
 }
 
 /// The descriptor set is part of the program and decodes; a test sees to it.

@@ -49,7 +49,7 @@ impl RequestFingerprints {
         let encoded = Zeroizing::new(request.encode_to_vec());
         let tag = hmac::sign(&self.0, &encoded);
         Some(RequestRecord {
-            caller: context.caller.clone(),
+            caller: context.caller.actor().to_string(),
             method,
             request_id,
             fingerprint: tag.as_ref().try_into().ok()?,

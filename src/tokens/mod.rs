@@ -5,12 +5,14 @@
 //! | access token | JWT signed with ES256 (RFC 9068) | nothing |
 //! | refresh token | `idr_` and, in base64url, session, generation and their HMAC | SHA-256 |
 //! | one-time token | `ido_` and 32 random bytes in base64url | SHA-256 |
+//! | service token | `ids_`, 32 random bytes and 4 bytes of their SHA-256, in hexadecimal digits | SHA-256 |
 
 mod access_tokens;
 mod jws;
 mod one_time_tokens;
 mod refresh_tokens;
 mod secret_token;
+mod service_tokens;
 mod signing_keys;
 
 pub use access_tokens::{AccessClaims, AccessTokenPolicy, AccessTokens, IssuedAccessToken};
@@ -18,6 +20,7 @@ pub use jws::PublicJwk;
 pub use one_time_tokens::OneTimeTokens;
 pub use refresh_tokens::{PresentedRefreshToken, RefreshTokens};
 pub use secret_token::SecretToken;
+pub use service_tokens::ServiceTokens;
 pub use signing_keys::{SigningKeys, TokenError};
 
 use ring::digest::{SHA256, digest};

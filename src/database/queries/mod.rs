@@ -8,6 +8,7 @@ pub(crate) mod login_attempts;
 pub(crate) mod one_time_tokens;
 pub(crate) mod refresh_tokens;
 pub(crate) mod request_ids;
+pub(crate) mod service_tokens;
 pub(crate) mod sessions;
 pub(crate) mod sign_ins;
 pub(crate) mod signing_keys;

@@ -2,12 +2,14 @@
 
 mod login_attempts;
 mod request_ids;
+mod service_tokens;
 mod sessions;
 mod signing_keys;
 mod users;
 
 pub(crate) use login_attempts::LoginAttemptRow;
 pub(crate) use request_ids::RequestIdRow;
+pub(crate) use service_tokens::{NewServiceTokenRow, ServiceTokenRow};
 pub(crate) use sessions::{RefreshTokenRow, SessionRow};
 pub(crate) use signing_keys::SigningKeyRow;
 pub(crate) use users::UserRow;

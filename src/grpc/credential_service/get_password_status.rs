@@ -9,12 +9,14 @@ use crate::proto::identity::v1::{GetPasswordStatusRequest, GetPasswordStatusResp
 
 pub(super) async fn get_password_status(
     credentials: &Credentials,
-    _context: &CallContext,
+    context: &CallContext,
     request: GetPasswordStatusRequest,
 ) -> Result<GetPasswordStatusResponse, ApiError> {
     let mut violations = Violations::default();
     let id = convert::user_id("user_id", &request.user_id, &mut violations);
-    let user = credentials.users.get_by_id(violations.finish(id)?).await?;
+    let id = violations.finish(id)?;
+    context.check_reach(id)?;
+    let user = credentials.users.get_by_id(id).await?;
     Ok(GetPasswordStatusResponse {
         password_set: user.password_hash.is_some(),
         change_time: user.password_changed_at.map(time_to_proto),

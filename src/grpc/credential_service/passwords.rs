@@ -1,11 +1,10 @@
 //! What the RPCs that set a password have in common.
 
 use super::Credentials;
-use crate::domain::{Password, Profile, Refusal, RequestRecord, User};
+use crate::domain::{Password, Profile, RequestRecord, User};
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
 use crate::grpc::violations::Violations;
-use crate::tokens::SecretToken;
 
 impl Credentials {
     /// Accepts a new password as far as that can be told without knowing whose it will be, so that every violation is
@@ -52,18 +51,5 @@ impl Credentials {
             Some(id) => Ok(Some(self.users.get_by_id(id).await?)),
             None => Ok(None),
         }
-    }
-
-    /// Returns the user who repeats a change of the password. The change made the access token inactive that comes with
-    /// it; its signature still shows whose it is.
-    pub(super) async fn repeating_user(
-        &self,
-        token: &SecretToken,
-        record: Option<&RequestRecord>,
-    ) -> Result<User, ApiError> {
-        let claims = self.authenticator.read_token(token.reveal())?;
-        let user = self.user_of_repeated(record).await?;
-        user.filter(|user| user.id == claims.user_id)
-            .ok_or_else(|| Refusal::RequestIdReused.into())
     }
 }

@@ -33,6 +33,7 @@ pub(super) async fn list_sessions(
     }
     .parse(&mut violations);
     let (user_id, page) = violations.finish(user_id.zip(page))?;
+    context.check_reach(user_id)?;
     let list = ListSessions {
         user_id,
         live_at: (!request.include_ended).then_some(context.now),

@@ -15,8 +15,10 @@ pub(super) async fn revoke_all_sessions(
 ) -> Result<RevokeAllSessionsResponse, ApiError> {
     let mut violations = Violations::default();
     let id = convert::user_id("user_id", &request.user_id, &mut violations);
+    let user_id = violations.finish(id)?;
+    context.check_reach(user_id)?;
     let end = EndSessions {
-        user_id: violations.finish(id)?,
+        user_id,
         reason: SessionEndReason::Revoked,
         except: None,
         now: context.now,

@@ -16,11 +16,14 @@ pub(super) async fn revoke_session(
     let mut violations = Violations::default();
     let id = convert::session_id("session_id", &request.session_id, &mut violations);
     let id = violations.finish(id)?;
-    let (session, _) = sessions
+    // Whose a session is never changes, so that it can be looked up before it is ended.
+    let session = sessions.sessions.get(id).await?;
+    context.check_reach_of_session(&session)?;
+    let (ended, _) = sessions
         .sessions
         .end(id, SessionEndReason::Revoked, context.now)
         .await?;
     Ok(RevokeSessionResponse {
-        session: Some(session.into()),
+        session: Some(ended.into()),
     })
 }

@@ -13,7 +13,7 @@ const MAX_USERS: usize = 100;
 
 pub(super) async fn batch_get_users(
     users: &Users,
-    _context: &CallContext,
+    context: &CallContext,
     request: BatchGetUsersRequest,
 ) -> Result<BatchGetUsersResponse, ApiError> {
     let mut violations = Violations::default();
@@ -37,7 +37,11 @@ pub(super) async fn batch_get_users(
         .collect::<Vec<_>>()
         .into_iter()
         .collect();
-    let found = users.users.get_by_ids(violations.finish(ids)?).await?;
+    let ids = violations.finish(ids)?;
+    for id in &ids {
+        context.check_reach(*id)?;
+    }
+    let found = users.users.get_by_ids(ids).await?;
     Ok(BatchGetUsersResponse {
         users: found.into_iter().map(User::from).collect(),
     })

@@ -9,12 +9,14 @@ use crate::proto::identity::v1::{GetUserRequest, GetUserResponse};
 
 pub(super) async fn get_user(
     users: &Users,
-    _context: &CallContext,
+    context: &CallContext,
     request: GetUserRequest,
 ) -> Result<GetUserResponse, ApiError> {
     let mut violations = Violations::default();
     let id = convert::user_id("user_id", &request.user_id, &mut violations);
-    let user = users.users.get_by_id(violations.finish(id)?).await?;
+    let id = violations.finish(id)?;
+    context.check_reach(id)?;
+    let user = users.users.get_by_id(id).await?;
     Ok(GetUserResponse {
         user: Some(user.into()),
     })

@@ -6,6 +6,7 @@ use super::Users;
 use crate::domain::{
     Email, FullName, Invalid, ProfileField, ProfileUpdate, UpdateUser, UserChange, Username, WithRequest,
 };
+use crate::grpc::authorize::Caller;
 use crate::grpc::call::CallContext;
 use crate::grpc::convert::{self, has_value};
 use crate::grpc::error::ApiError;
@@ -56,6 +57,9 @@ pub(super) async fn update_user(
             violations.add(&name, ErrorReason::FieldRequired, "cannot be cleared");
         }
     }
+    if matches!(context.caller, Caller::User(_)) {
+        keep_login_names(&fields, &mut violations);
+    }
     let update = profile_update(user, &fields, context, &mut violations);
     let update = || {
         Some(UpdateUser {
@@ -66,6 +70,7 @@ pub(super) async fn update_user(
         })
     };
     let value = violations.finish(update())?;
+    context.check_reach(value.id)?;
     let changed = users
         .users
         .change(WithRequest {
@@ -76,6 +81,18 @@ pub(super) async fn update_user(
     Ok(UpdateUserResponse {
         user: Some(changed.into()),
     })
+}
+
+/// Notes fields that a user cannot change alone: an access token that fell into the wrong hands must not be enough to
+/// take the account over.
+fn keep_login_names(fields: &BTreeSet<ProfileField>, violations: &mut Violations) {
+    for field in [ProfileField::Email, ProfileField::Username] {
+        if fields.contains(&field) {
+            let name = format!("user.{}", field.name());
+            let text = "can be changed by a service only";
+            violations.add(&name, ErrorReason::FieldNotWritable, text);
+        }
+    }
 }
 
 /// Returns the fields that a mask names: without a mask those that have a value, with `*` all.

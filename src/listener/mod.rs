@@ -1,0 +1,5 @@
+//! Connections: who they come from.
+
+mod peer;
+
+pub use peer::{Peer, PeerName};

@@ -1,0 +1,256 @@
+//! Tokens with which services call: 32 random bytes and a checksum.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
+
+use super::{SecretToken, TokenError, hash_of};
+use crate::database::DatabaseError;
+use crate::domain::{NewServiceToken, Refusal, Scopes, ServiceName, ServiceToken, ServiceTokenId};
+use crate::repositories::ServiceTokenRepository;
+
+/// What a service token begins with, so that scanners for leaked secrets recognise it.
+const PREFIX: &str = "ids_";
+
+/// As many as there are in a SHA-256, which is what is stored.
+const RANDOM_BYTES: usize = 32;
+
+/// Enough that one of four thousand million mistyped tokens is looked for.
+const CHECKSUM_BYTES: usize = 4;
+
+/// How often at most an unknown token has the tokens read again: somebody who makes tokens up cannot keep the
+/// database busy.
+const MIN_RELOAD_INTERVAL: Duration = Duration::from_millis(250);
+
+type Copy = HashMap<[u8; 32], Arc<ServiceToken>>;
+
+/// Issues and recognises service tokens. Cheap to clone.
+///
+/// Every server has a copy of all tokens, so that a call costs a digest and no question to the database. The copy is read
+/// again every few seconds, and when somebody comes with a token that is not in it.
+#[derive(Clone)]
+pub struct ServiceTokens {
+    repository: ServiceTokenRepository,
+    copy: Arc<RwLock<Arc<Copy>>>,
+    last_reload: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    uses: Arc<Mutex<HashMap<ServiceTokenId, DateTime<Utc>>>>,
+}
+
+impl fmt::Debug for ServiceTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServiceTokens")
+    }
+}
+
+impl ServiceTokens {
+    /// Makes an empty copy.
+    #[must_use]
+    pub fn new(repository: ServiceTokenRepository) -> Self {
+        Self {
+            repository,
+            copy: Arc::default(),
+            last_reload: Arc::default(),
+            uses: Arc::default(),
+        }
+    }
+
+    /// Makes a token. It is known once it is stored.
+    pub fn issue(
+        name: ServiceName,
+        scopes: Scopes,
+        expires_at: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<(SecretToken, NewServiceToken), TokenError> {
+        let mut bytes = Zeroizing::new([0; RANDOM_BYTES]);
+        SystemRandom::new()
+            .fill(bytes.as_mut_slice())
+            .map_err(|_| TokenError::NoRandomness)?;
+        let mut text = PREFIX.to_owned();
+        push_hex(&mut text, bytes.as_slice());
+        push_hex(&mut text, &checksum(bytes.as_slice()));
+        let secret = SecretToken::new(text);
+        let new = Self::known(&secret, name, scopes, expires_at, now);
+        Ok((secret, new))
+    }
+
+    /// Describes a token whose text is there already.
+    #[must_use]
+    pub fn known(
+        secret: &SecretToken,
+        name: ServiceName,
+        scopes: Scopes,
+        expires_at: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> NewServiceToken {
+        NewServiceToken {
+            token: ServiceToken {
+                id: ServiceTokenId::generate(now),
+                name,
+                scopes,
+                expires_at,
+                revoked_at: None,
+                last_used_at: None,
+                created_at: now,
+            },
+            token_hash: hash_of(secret.reveal()),
+        }
+    }
+
+    /// Tells whether a text is meant to be a service token.
+    #[must_use]
+    pub fn is_meant(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+
+    /// Tells whether a text has the form of a service token.
+    #[must_use]
+    pub fn is_well_formed(text: &str) -> bool {
+        /// Two digits for each byte.
+        const DIGITS: usize = 2 * (RANDOM_BYTES + CHECKSUM_BYTES);
+        let Some(digits) = text.strip_prefix(PREFIX) else {
+            return false;
+        };
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if digits.len() != DIGITS || !digits.bytes().all(is_digit) {
+            return false;
+        }
+        let Some((random, check)) = digits.split_at_checked(2 * RANDOM_BYTES) else {
+            return false;
+        };
+        let bytes = Zeroizing::new(from_hex(random));
+        let mut expected = String::new();
+        push_hex(&mut expected, &checksum(&bytes));
+        check == expected
+    }
+
+    /// Reads the tokens again.
+    pub async fn reload(&self) -> Result<(), DatabaseError> {
+        let mut last_reload = self.last_reload.lock().await;
+        self.read_copy().await?;
+        *last_reload = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Returns what is known of a token that a service presents.
+    pub async fn find(
+        &self,
+        text: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<ServiceToken>, DatabaseError> {
+        if !Self::is_well_formed(text) {
+            return Err(Refusal::TokenInvalid.into());
+        }
+        let hash = hash_of(text);
+        let mut found = self.copy().get(&hash).cloned();
+        if found.is_none() {
+            self.reload_for_unknown().await?;
+            found = self.copy().get(&hash).cloned();
+        }
+        let token = found
+            .filter(|token| token.revoked_at.is_none())
+            .ok_or(Refusal::TokenInvalid)?;
+        if token.has_expired(now) {
+            return Err(Refusal::TokenExpired.into());
+        }
+        self.note_use(&token, now);
+        Ok(token)
+    }
+
+    /// Writes which tokens were used since it was last written.
+    pub async fn record_uses(&self) -> Result<(), DatabaseError> {
+        let uses = std::mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner));
+        if uses.is_empty() {
+            return Ok(());
+        }
+        self.repository.record_uses(uses.into_iter().collect()).await
+    }
+
+    async fn reload_for_unknown(&self) -> Result<(), DatabaseError> {
+        let mut last_reload = self.last_reload.lock().await;
+        if last_reload.is_some_and(|time| time.elapsed() < MIN_RELOAD_INTERVAL) {
+            return Ok(());
+        }
+        self.read_copy().await?;
+        *last_reload = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn read_copy(&self) -> Result<(), DatabaseError> {
+        let tokens = self.repository.list_with_hashes().await?;
+        let copy = tokens
+            .into_iter()
+            .map(|(hash, token)| (hash, Arc::new(token)))
+            .collect();
+        *self.copy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(copy);
+        Ok(())
+    }
+
+    fn copy(&self) -> Arc<Copy> {
+        Arc::clone(&self.copy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note_use(&self, token: &ServiceToken, now: DateTime<Utc>) {
+        let is_on_record = token
+            .last_used_at
+            .is_some_and(|time| now < time + ServiceToken::USE_PRECISION);
+        if !is_on_record {
+            let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+            uses.insert(token.id, now);
+        }
+    }
+}
+
+fn checksum(bytes: &[u8]) -> Vec<u8> {
+    let whole = digest(&SHA256, bytes);
+    whole.as_ref().iter().copied().take(CHECKSUM_BYTES).collect()
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    use std::fmt::Write as _;
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+}
+
+fn from_hex(digits: &str) -> Vec<u8> {
+    digits
+        .as_bytes()
+        .chunks(2)
+        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::ServiceTokens;
+    use crate::domain::{Scope, ServiceName};
+
+    #[test]
+    fn what_is_mistyped_is_recognised_without_looking_for_it() {
+        let name = ServiceName::parse("todo").expect("a name");
+        let scopes = [Scope::ADMIN].into_iter().collect();
+        let (secret, _) =
+            ServiceTokens::issue(name, scopes, None, DateTime::UNIX_EPOCH).expect("a token");
+        let text = secret.reveal();
+        assert!(ServiceTokens::is_well_formed(text));
+        for index in 0..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            let byte = bytes.get_mut(index).expect("a byte");
+            *byte = if *byte == b'0' { b'1' } else { b'0' };
+            let changed = String::from_utf8(bytes).expect("text");
+            assert!(!ServiceTokens::is_well_formed(&changed), "{changed}");
+        }
+        let cut = text.get(..text.len() - 1).expect("a shorter text");
+        for other in ["", "ids_", cut, &format!("{text}0"), &text.to_uppercase()] {
+            assert!(!ServiceTokens::is_well_formed(other), "{other}");
+        }
+    }
+}

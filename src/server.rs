@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,8 +25,9 @@ use crate::grpc::{self, CallLayer, CallService};
 use crate::health::Health;
 use crate::http::{self, Operations};
 use crate::master_key::{MasterKey, MasterKeyError};
+use crate::repositories::ServiceTokenRepository;
 use crate::telemetry::Metrics;
-use crate::tokens::TokenError;
+use crate::tokens::{AdminTokenError, TokenError, admin_token_path, make_admin_token};
 use crate::upkeep::Upkeep;
 
 /// Why the server did not start.
@@ -56,6 +58,9 @@ pub enum StartError {
     /// The signing keys cannot be read.
     #[error("IDENTITY_MASTER_KEY: {0}")]
     SigningKeys(TokenError),
+    /// The token of the administrator cannot be made.
+    #[error("IDENTITY_DATA_DIR: {0}")]
+    AdminToken(AdminTokenError),
     /// There are migrations to apply, and the server was told not to.
     #[error(
         "DATABASE_URL: {0} migrations are pending and IDENTITY_MIGRATE is off; run `identity migrate up`"
@@ -96,6 +101,15 @@ impl From<TokenError> for StartError {
             | TokenError::NoActiveKey
             | TokenError::UnknownKey
             | TokenError::NoRandomness => Self::SigningKeys(error),
+        }
+    }
+}
+
+impl From<AdminTokenError> for StartError {
+    fn from(error: AdminTokenError) -> Self {
+        match error {
+            AdminTokenError::Database(cause) => Self::Database(cause),
+            AdminTokenError::Token(_) | AdminTokenError::File { .. } => Self::AdminToken(error),
         }
     }
 }
@@ -313,6 +327,33 @@ async fn prepare_once(
         clock.correct(time);
     }
     upkeep.prepare_keys(clock.now()).await?;
+    if settings.authorization.is_required {
+        prepare_service_tokens(database, settings, clock.now()).await?;
+    }
+    upkeep.service_tokens.reload().await?;
+    Ok(())
+}
+
+/// Sees to it that somebody can call: on the embedded database with the token of the administrator, elsewhere with what
+/// the operator makes.
+async fn prepare_service_tokens(
+    database: &Database,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<(), StartError> {
+    let repository = ServiceTokenRepository::new(database.clone());
+    if matches!(settings.database.url, DatabaseUrl::Sqlite(_)) {
+        if make_admin_token(&repository, &settings.data_dir, now).await? {
+            let path = admin_token_path(&settings.data_dir);
+            tracing::info!(path = %path.display(), "token of the administrator made");
+        }
+    } else if settings.authorization.tls_callers.is_empty()
+        && repository.list_with_hashes().await?.is_empty()
+    {
+        tracing::warn!(
+            "nobody can call yet: make a token with `identity service-token create NAME --scope SCOPE`"
+        );
+    }
     Ok(())
 }
 

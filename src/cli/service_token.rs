@@ -152,6 +152,7 @@ fn wrong(argument: &str, invalid: &Invalid) -> CommandError {
     CommandError::Failed(format!("{argument}: {}", invalid.description))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err asks for")]
 fn failed(error: DatabaseError) -> CommandError {
     CommandError::Failed(format!("DATABASE_URL: {error}"))
 }

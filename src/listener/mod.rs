@@ -1,5 +1,0 @@
-//! Connections: who they come from.
-
-mod peer;
-
-pub use peer::{Peer, PeerName};

@@ -12,6 +12,7 @@ pub mod domain;
 pub mod grpc;
 pub mod health;
 pub mod http;
+pub mod listener;
 pub mod master_key;
 pub mod password_hashing;
 pub mod proto;

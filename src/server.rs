@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +25,7 @@ use crate::database::{Database, DatabaseError};
 use crate::grpc::{self, CallLayer, CallService};
 use crate::health::Health;
 use crate::http::{self, Operations};
+use crate::listener::Peer;
 use crate::master_key::{MasterKey, MasterKeyError};
 use crate::repositories::ServiceTokenRepository;
 use crate::telemetry::Metrics;
@@ -375,8 +377,15 @@ async fn accept(
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, _peer)) => {
-                connections.spawn(serve_connection(stream, service.clone(), limits, end.clone()));
+            Ok((stream, address)) => {
+                let peer = Peer::without_certificate(address);
+                connections.spawn(serve_connection(
+                    stream,
+                    peer,
+                    service.clone(),
+                    limits,
+                    end.clone(),
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -390,6 +399,7 @@ async fn accept(
 
 async fn serve_connection(
     stream: TcpStream,
+    peer: Peer,
     service: CallService<Routes>,
     limits: LimitSettings,
     mut end: watch::Receiver<bool>,
@@ -408,7 +418,12 @@ async fn serve_connection(
         .max_header_list_size(MAX_HEADER_BYTES)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let calls = TowerToHyperService::new(service);
+    let introduced = service_fn(move |mut request| {
+        peer.introduce(&mut request);
+        calls.call(request)
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), introduced);
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

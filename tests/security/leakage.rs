@@ -9,7 +9,9 @@ use identity::proto::identity::v1::{
 };
 use prost_types::FieldMask;
 
-use super::leakage_flows::{self, sign_in_at_last, sign_in_during_an_outage, sign_in_in_every_way};
+use super::leakage_flows::{
+    self, Trail, sign_in_at_last, sign_in_during_an_outage, sign_in_in_every_way,
+};
 use super::raw::RawCall;
 use super::scan::{
     as_text, assert_free_of, assert_free_of_bytes, assert_names_nothing_internal, stored, text_of,
@@ -58,6 +60,7 @@ async fn s01_s06_csl_09_no_secret_is_logged_measured_answered_or_stored(t: Test)
     let mut failures = use_every_flow(&process).await;
     let mut trail = sign_in_in_every_way(&process).await;
     let tokens = sign_in_at_last(&process, &mut trail).await;
+    show_service_tokens(&t, &process, &mut trail).await;
     let keys = secrets::keys(&t).await;
     let hashes =
         t.sql_values("SELECT password_hash AS value FROM users WHERE password_hash IS NOT NULL");
@@ -131,6 +134,25 @@ async fn s01_s06_csl_09_no_secret_is_logged_measured_answered_or_stored(t: Test)
         assert_free_of_bytes(place, text, &keys);
         assert_free_of_bytes(place, text, &codes);
     }
+}
+
+/// Calls with service tokens: a good one, one with the wrong scope, one that was revoked, and one that was mistyped.
+async fn show_service_tokens(t: &Test, clients: &Clients, trail: &mut Trail) {
+    let good = t.service_token("good", &["users.read"]).await;
+    let wrong = t.service_token("wrong", &["status.read"]).await;
+    let revoked = t.service_token("revoked", &["users.read"]).await;
+    t.sql("UPDATE service_tokens SET revoked_at = created_at WHERE name = 'revoked'")
+        .await
+        .unwrap();
+    let mistyped = good.replace("ids_", "ids_0");
+    for token in [&good, &wrong, &revoked, &mistyped] {
+        let outcome = clients
+            .with_token(token)
+            .get("0190a6e1-7d5c-7abc-8def-0123456789ab")
+            .await;
+        trail.failures.push(outcome.expect_err("nobody has this id"));
+    }
+    trail.tokens.extend([good, wrong, revoked]);
 }
 
 async fn s09_csl_10_the_echo_of_sql_has_no_values_and_is_off_by_default(t: Test) {

@@ -105,10 +105,14 @@ pub fn digests_of(tokens: &[String]) -> Vec<SecretBytes> {
         .collect()
 }
 
-/// The bytes that opaque tokens encode: of a refresh token its authentication code, of a one-time token all.
+/// The bytes that opaque tokens encode: of a refresh token its authentication code, of a one-time
+/// token all, of a service token what comes before its checksum.
 pub fn codes_of(tokens: &[String]) -> Vec<SecretBytes> {
     const CODE_BYTES: usize = 32;
     let encoded = |token: &String| {
+        if let Some(digits) = token.strip_prefix("ids_") {
+            return Some(from_hex(&digits[..2 * CODE_BYTES]));
+        }
         let text = token.strip_prefix("idr_").or(token.strip_prefix("ido_"))?;
         Some(URL_SAFE_NO_PAD.decode(text).unwrap())
     };

@@ -134,7 +134,7 @@ async fn c08_a_deadlock_is_tried_again(t: Test) {
         blocker
             .execute(&format!(
                 "INSERT INTO request_ids (caller, method, request_id, fingerprint, user_id, expires_at)
-                 VALUES ('anyone', 'UpdateUser', '{request_id}', sha256(''), '{}', now())",
+                 VALUES ('anonymous', 'UpdateUser', '{request_id}', sha256(''), '{}', now())",
                 ada.id
             ))
             .await

@@ -142,6 +142,7 @@ impl Test {
             ("IDENTITY_HEALTH_INTERVAL", "300ms".to_owned()),
             // A connection that is taken now and then for no reason of the test would disturb those about pools.
             ("IDENTITY_SIGNING_KEY_INTERVAL", "1m".to_owned()),
+            ("IDENTITY_SERVICE_TOKEN_INTERVAL", "1m".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()

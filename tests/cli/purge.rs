@@ -22,7 +22,7 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// What the command prints, of how many rows of what.
-fn report(rows: [usize; 6]) -> String {
+fn report(rows: [usize; 7]) -> String {
     let [
         request_ids,
         sessions,
@@ -30,6 +30,7 @@ fn report(rows: [usize; 6]) -> String {
         one_time_tokens,
         login_attempts,
         lockouts,
+        user_events,
     ] = rows;
     format!(
         "{request_ids} request ids removed\n\
@@ -37,11 +38,12 @@ fn report(rows: [usize; 6]) -> String {
          {refresh_tokens} refresh tokens removed\n\
          {one_time_tokens} one-time tokens removed\n\
          {login_attempts} login attempts removed\n\
-         {lockouts} lockouts removed\n"
+         {lockouts} lockouts removed\n\
+         {user_events} user events removed\n"
     )
 }
 
-async fn assert_removed(t: &Test, rows: [usize; 6]) {
+async fn assert_removed(t: &Test, rows: [usize; 7]) {
     let outcome = t.run(&[], &["purge"]).await;
     assert_eq!(outcome, (0, report(rows), String::new()));
 }
@@ -62,8 +64,8 @@ async fn rag_11_what_has_expired_is_removed_and_nothing_else(t: Test) {
     let created = server.create(ada.clone()).await.unwrap();
     assert_eq!(count(&t, "request_ids").await, 4);
 
-    assert_removed(&t, [3, 0, 0, 0, 0, 0]).await;
-    assert_removed(&t, [0, 0, 0, 0, 0, 0]).await;
+    assert_removed(&t, [3, 0, 0, 0, 0, 0, 0]).await;
+    assert_removed(&t, [0, 0, 0, 0, 0, 0, 0]).await;
 
     assert_eq!(count(&t, "request_ids").await, 1);
     assert_eq!(count(&t, "users").await, 4);
@@ -116,8 +118,8 @@ async fn rag_11_sessions_tokens_attempts_and_lockouts_are_removed_once_they_mean
     assert_counts(&t, 2).await;
 
     // The refresh token goes with its session.
-    assert_removed(&t, [0, 1, 0, 2, 2, 3]).await;
-    assert_removed(&t, [0, 0, 0, 0, 0, 0]).await;
+    assert_removed(&t, [0, 1, 0, 2, 2, 3, 0]).await;
+    assert_removed(&t, [0, 0, 0, 0, 0, 0, 0]).await;
 
     assert_counts(&t, 1).await;
     assert_eq!(count(&t, "users").await, 2);
@@ -147,7 +149,7 @@ async fn rag_11_the_running_server_removes_the_same(t: Test) {
         true
     })
     .await;
-    assert_removed(&t, [0, 0, 0, 0, 0, 0]).await;
+    assert_removed(&t, [0, 0, 0, 0, 0, 0, 0]).await;
 }
 
 /// An hour before each of them goes.
@@ -183,7 +185,7 @@ async fn rag_11_what_can_still_mean_something_stays(t: Test) {
     let rows_before = count(&t, "lockouts").await;
 
     // The session of Ada has been over for long, and what all networks did to her was forgotten after a day.
-    assert_removed(&t, [0, 1, 0, 0, 0, 1]).await;
+    assert_removed(&t, [0, 1, 0, 0, 0, 1, 0]).await;
 
     assert_eq!(count(&t, "sessions").await, 1);
     assert_eq!(count(&t, "refresh_tokens").await, 1);
@@ -217,7 +219,7 @@ async fn rag_11_sessions_that_were_ended_go_a_week_later(t: Test) {
     let over = sign_in_and_out().await;
     t.clock.advance(days(6));
 
-    assert_removed(&t, [0, 1, 0, 0, 0, 1]).await;
+    assert_removed(&t, [0, 1, 0, 0, 0, 1, 0]).await;
 
     let reason = async |token: &str| server.refresh(token).await.unwrap_err().reason();
     assert_eq!(reason(&long_over).await, "TOKEN_INVALID");
@@ -236,8 +238,8 @@ async fn rag_11_attempts_are_kept_as_long_as_configured(t: Test) {
     };
 
     // The failures from all networks, of which there were none, are forgotten after a day.
-    assert_eq!(purge("4d").await.1, report([0, 0, 0, 0, 0, 1]));
-    assert_eq!(purge("2d").await.1, report([0, 0, 0, 0, 1, 0]));
+    assert_eq!(purge("4d").await.1, report([0, 0, 0, 0, 0, 1, 0]));
+    assert_eq!(purge("2d").await.1, report([0, 0, 0, 0, 1, 0, 0]));
 }
 
 /// Rows of used tokens are not what reuse is recognised by, so that they need not be kept for as long as a
@@ -255,7 +257,7 @@ async fn r03_a_used_token_is_recognised_after_its_row_was_purged(t: Test) {
     assert_eq!(count(&t, "refresh_tokens").await, 5);
 
     // Issued 40, 30 and 20 days ago, each for 14: the first two have been over for more than a week.
-    assert_removed(&t, [0, 0, 2, 0, 0, 1]).await;
+    assert_removed(&t, [0, 0, 2, 0, 0, 1, 0]).await;
 
     assert_eq!(count(&t, "refresh_tokens").await, 3);
     assert!(server.is_active(&latest.access_token).await);

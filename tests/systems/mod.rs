@@ -16,7 +16,7 @@ mod plans;
 mod rag;
 mod rag_attempts;
 mod rag_tokens;
-mod repository;
+pub mod repository;
 mod rows;
 mod tasks;
 mod todo;
@@ -110,7 +110,11 @@ async fn migrate_down(t: &Test) -> String {
 /// Returns the names of the tables in the order of the alphabet.
 async fn table_names(t: &Test) -> Vec<String> {
     let query = match t.backend {
-        Backend::Sqlite => "SELECT name AS value FROM sqlite_schema WHERE type = 'table' ORDER BY name",
+        // SQLite's own tables cannot be dropped.
+        Backend::Sqlite => {
+            "SELECT name AS value FROM sqlite_schema
+             WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+        }
         Backend::Postgres => {
             "SELECT tablename AS value FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename"
         }

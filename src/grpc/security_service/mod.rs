@@ -16,7 +16,9 @@ use crate::proto::identity::v1::{
     ClearLockoutRequest, ClearLockoutResponse, GetLockoutRequest, GetLockoutResponse,
     ListLoginAttemptsRequest, ListLoginAttemptsResponse,
 };
-use crate::repositories::{LockoutRepository, LoginAttemptRepository, UserRepository};
+use crate::repositories::{
+    LockoutRepository, LoginAttemptRepository, UserEventRepository, UserRepository,
+};
 
 /// Answers the calls of the service.
 #[derive(Clone)]
@@ -30,6 +32,8 @@ pub struct Security {
     pub login_attempts: LoginAttemptRepository,
     /// The counters of failed attempts.
     pub lockouts: LockoutRepository,
+    /// What happened to users.
+    pub user_events: UserEventRepository,
     /// Makes and reads page tokens.
     pub page_tokens: PageTokens,
 }

@@ -124,17 +124,18 @@ fn access_of(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodA
     if !options.has_extension(&option) {
         return Err(format!("{name} does not say who may call it").into());
     }
-    let value = options.get_extension(&option);
-    let access = value.as_message().ok_or("identity.v1.access is not a message")?;
-    let flag = |name| {
-        let value = access.get_field_by_name(name);
-        value.and_then(|value| value.as_bool()).unwrap_or_default()
+    let said = options.get_extension(&option);
+    let access = said.as_message().ok_or("identity.v1.access is not a message")?;
+    let flag = |field| {
+        let value = access.get_field_by_name(field);
+        value.and_then(|set| set.as_bool()).unwrap_or_default()
     };
     let scope = access.get_field_by_name("scope");
-    let scope = scope.and_then(|value| value.as_str().map(str::to_owned));
     let found = MethodAccess {
         path: format!("/{}/{}", method.parent_service().full_name(), method.name()),
-        scope: scope.unwrap_or_default(),
+        scope: scope
+            .and_then(|text| text.as_str().map(str::to_owned))
+            .unwrap_or_default(),
         own: flag("own"),
         own_repeat: flag("own_repeat"),
         public: flag("public"),

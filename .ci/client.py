@@ -3,9 +3,9 @@
 The messages and methods come from server reflection, so that it is the descriptors the server serves that are
 put to the test, by a gRPC library that shares no code with the server's.
 
-    client.py HOST:PORT --operations URL   calls every method, and checks the answers and a few errors
-    client.py HOST:PORT --create EMAIL     creates a user and leaves it there
-    client.py HOST:PORT --expect EMAIL     checks that this user is there
+    client.py HOST:PORT --token FILE --operations URL   calls every method, and checks the answers and a few errors
+    client.py HOST:PORT --token FILE --create EMAIL     creates a user and leaves it there
+    client.py HOST:PORT --token FILE --expect EMAIL     checks that this user is there
 """
 
 import argparse
@@ -48,6 +48,27 @@ def expect(condition, message):
 
 def expect_equal(actual, expected, what):
     expect(actual == expected, f"{what} is {actual!r} rather than {expected!r}")
+
+
+class Bearer(
+    grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor
+):
+    """Shows the token of a service with every call that does not show one of its own."""
+
+    def __init__(self, token):
+        self._metadata = ("authorization", f"Bearer {token}")
+
+    def _with_token(self, details):
+        metadata = list(details.metadata or [])
+        if all(name != "authorization" for name, _ in metadata):
+            metadata.append(self._metadata)
+        return details._replace(metadata=metadata)
+
+    def intercept_unary_unary(self, continuation, details, request):
+        return continuation(self._with_token(details), request)
+
+    def intercept_stream_stream(self, continuation, details, requests):
+        return continuation(self._with_token(details), requests)
 
 
 class Service:
@@ -119,6 +140,14 @@ def enum_name(message, field):
 
 def new_email():
     return f"client-{uuid.uuid4().hex}@example.com"
+
+
+def check_authorization(strangers):
+    """Nobody gets in without a token, or with one that was made up."""
+    code = grpc.StatusCode.UNAUTHENTICATED
+    refused(code, "TOKEN_REQUIRED", strangers.ListUsers)
+    forged = [("authorization", "Bearer ids_" + 72 * "0")]
+    refused(code, "TOKEN_INVALID", strangers.ListUsers, metadata=forged)
 
 
 def check_health(channel):
@@ -315,7 +344,7 @@ def check_deletion(users, user):
         refused(grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND", call, **{field: value})
 
 
-def check_everything(channel, reflection, users, service, operations):
+def check_everything(channel, reflection, users, strangers, service, operations):
     status = service(STATUS)
     signing_in = SigningIn(sys.modules[__name__], users, service, operations)
     expect(
@@ -323,6 +352,7 @@ def check_everything(channel, reflection, users, service, operations):
         <= set(reflection.get_services()),
         f"reflection lists {sorted(reflection.get_services())}",
     )
+    check_authorization(strangers)
     check_health(channel)
     check_status(status)
     created = check_creation(users)
@@ -340,13 +370,16 @@ def check_everything(channel, reflection, users, service, operations):
 def main():
     parser = argparse.ArgumentParser(description="Checks a running identity service from outside.")
     parser.add_argument("address", metavar="HOST:PORT")
+    parser.add_argument("--token", metavar="FILE", required=True)
     parser.add_argument("--operations", metavar="URL", default="http://127.0.0.1:9464")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--create", metavar="EMAIL")
     action.add_argument("--expect", metavar="EMAIL")
     arguments = parser.parse_args()
 
-    with grpc.insecure_channel(arguments.address, options=CHANNEL_OPTIONS) as channel:
+    with grpc.insecure_channel(arguments.address, options=CHANNEL_OPTIONS) as plain:
+        token = pathlib.Path(arguments.token).read_text(encoding="ascii").strip()
+        channel = grpc.intercept_channel(plain, Bearer(token))
         reflection = ProtoReflectionDescriptorDatabase(channel)
         pool = DescriptorPool(reflection)
         users = Service(channel, pool, USERS)
@@ -357,7 +390,10 @@ def main():
             expect_equal(user.email, arguments.expect, "the email")
         else:
             service = lambda name: Service(channel, pool, name)
-            check_everything(channel, reflection, users, service, arguments.operations)
+            strangers = Service(plain, pool, USERS)
+            check_everything(
+                channel, reflection, users, strangers, service, arguments.operations
+            )
 
 
 if __name__ == "__main__":

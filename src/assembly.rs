@@ -85,7 +85,10 @@ impl Assembly<'_> {
             clock: Arc::clone(self.clock),
             metrics: self.metrics.sign_in.clone(),
         });
-        let service_tokens = ServiceTokens::new(ServiceTokenRepository::new(database()));
+        let service_tokens = ServiceTokens::new(
+            ServiceTokenRepository::new(database()),
+            self.metrics.service_token_readings.clone(),
+        );
         let authorizer = Authorizer::new(
             &settings.authorization,
             service_tokens.clone(),

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,9 +25,11 @@ use crate::database::{Database, DatabaseError};
 use crate::grpc::{self, CallLayer, CallService};
 use crate::health::Health;
 use crate::http::{self, Operations};
+use crate::listener::Peer;
 use crate::master_key::{MasterKey, MasterKeyError};
+use crate::repositories::ServiceTokenRepository;
 use crate::telemetry::Metrics;
-use crate::tokens::TokenError;
+use crate::tokens::{AdminTokenError, TokenError, admin_token_path, make_admin_token};
 use crate::upkeep::Upkeep;
 
 /// Why the server did not start.
@@ -56,6 +60,9 @@ pub enum StartError {
     /// The signing keys cannot be read.
     #[error("IDENTITY_MASTER_KEY: {0}")]
     SigningKeys(TokenError),
+    /// The token of the administrator cannot be made.
+    #[error("IDENTITY_DATA_DIR: {0}")]
+    AdminToken(AdminTokenError),
     /// There are migrations to apply, and the server was told not to.
     #[error(
         "DATABASE_URL: {0} migrations are pending and IDENTITY_MIGRATE is off; run `identity migrate up`"
@@ -96,6 +103,15 @@ impl From<TokenError> for StartError {
             | TokenError::NoActiveKey
             | TokenError::UnknownKey
             | TokenError::NoRandomness => Self::SigningKeys(error),
+        }
+    }
+}
+
+impl From<AdminTokenError> for StartError {
+    fn from(error: AdminTokenError) -> Self {
+        match error {
+            AdminTokenError::Database(cause) => Self::Database(cause),
+            AdminTokenError::Token(_) | AdminTokenError::File { .. } => Self::AdminToken(error),
         }
     }
 }
@@ -313,6 +329,33 @@ async fn prepare_once(
         clock.correct(time);
     }
     upkeep.prepare_keys(clock.now()).await?;
+    if settings.authorization.is_required {
+        prepare_service_tokens(database, settings, clock.now()).await?;
+    }
+    upkeep.service_tokens.reload().await?;
+    Ok(())
+}
+
+/// Sees to it that somebody can call: on the embedded database with the token of the administrator, elsewhere with what
+/// the operator makes.
+async fn prepare_service_tokens(
+    database: &Database,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<(), StartError> {
+    let repository = ServiceTokenRepository::new(database.clone());
+    if matches!(settings.database.url, DatabaseUrl::Sqlite(_)) {
+        if make_admin_token(&repository, &settings.data_dir, now).await? {
+            let path = admin_token_path(&settings.data_dir);
+            tracing::info!(path = %path.display(), "token of the administrator made");
+        }
+    } else if settings.authorization.tls_callers.is_empty()
+        && repository.list_with_hashes().await?.is_empty()
+    {
+        tracing::warn!(
+            "nobody can call yet: make a token with `identity service-token create NAME --scope SCOPE`"
+        );
+    }
     Ok(())
 }
 
@@ -334,8 +377,15 @@ async fn accept(
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, _peer)) => {
-                connections.spawn(serve_connection(stream, service.clone(), limits, end.clone()));
+            Ok((stream, address)) => {
+                let peer = Peer::without_certificate(address);
+                connections.spawn(serve_connection(
+                    stream,
+                    peer,
+                    service.clone(),
+                    limits,
+                    end.clone(),
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -349,6 +399,7 @@ async fn accept(
 
 async fn serve_connection(
     stream: TcpStream,
+    peer: Peer,
     service: CallService<Routes>,
     limits: LimitSettings,
     mut end: watch::Receiver<bool>,
@@ -367,7 +418,12 @@ async fn serve_connection(
         .max_header_list_size(MAX_HEADER_BYTES)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let calls = TowerToHyperService::new(service);
+    let introduced = service_fn(move |mut request| {
+        peer.introduce(&mut request);
+        calls.call(request)
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), introduced);
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

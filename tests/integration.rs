@@ -16,6 +16,7 @@
 )]
 
 mod auth_service;
+mod authorization;
 mod cli;
 mod contract;
 mod credential_service;
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let tests = [
         auth_service::tests(),
+        authorization::tests(),
         cli::tests(),
         contract::tests(),
         credential_service::tests(),

@@ -7,6 +7,7 @@ mod migrate;
 mod output;
 mod purge;
 mod serve;
+mod service_token;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -88,6 +89,7 @@ fn run(matches: &ArgMatches) -> Result<(), CommandError> {
             "config" => config::run(&settings, &sources),
             "healthcheck" => healthcheck::run(&settings).await,
             "keys" => keys::run(&settings, arguments).await,
+            "service-token" => service_token::run(&settings, arguments).await,
             "purge" => purge::run(settings).await,
             _ => serve::run(settings).await,
         }
@@ -123,6 +125,7 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(Command::new("serve").about("Applies pending migrations and serves (the default)"))
         .subcommand(migrate::command())
+        .subcommand(service_token::command())
         .subcommand(keys::command())
         .subcommand(Command::new("config").about("Prints the effective settings, secrets redacted"))
         .subcommand(

@@ -166,7 +166,7 @@ mod tests {
         assert!(todo.is_some_and(|scopes| scopes.grant(Scope::AUTH_SIGN_IN)));
         let gateway = callers.get(&PeerName::Dns("gateway.internal".to_owned()));
         assert!(gateway.is_some_and(|scopes| scopes.grant(Scope::USERS_DELETE)));
-        for text in [
+        for wrong in [
             "todo",
             "todo=",
             "todo=all",
@@ -175,7 +175,7 @@ mod tests {
             "a=admin;A=admin",
             "ä=admin",
         ] {
-            assert!(parse_callers(text).is_err(), "{text}");
+            assert!(parse_callers(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -261,8 +261,8 @@ impl Shared {
                 deadline: ends,
                 correlation_id,
             });
-            let request = Request::from_parts(head, body);
-            inner.call(request).await.map(with_details)
+            let admitted = Request::from_parts(head, body);
+            inner.call(admitted).await.map(with_details)
         })
         .catch_unwind();
         match tokio::time::timeout(deadline, work).await {

@@ -1,4 +1,4 @@
-//! Connections: who they come from.
+//! Who is at the other end of a connection.
 
 mod peer;
 

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub panics: Counter,
     /// Rounds in which everything that has expired was looked for.
     pub purges: Counter,
+    /// How often the service tokens were read.
+    pub service_token_readings: Counter,
     database_up: Gauge,
     probe_seconds: Gauge<f64, AtomicU64>,
     pool_connections: Family<PoolLabels, Gauge>,
@@ -186,6 +188,7 @@ impl Default for Metrics {
             call_seconds: Family::new_with_constructor(call_histogram),
             panics: Counter::default(),
             purges: Counter::default(),
+            service_token_readings: Counter::default(),
             database_up: Gauge::default(),
             probe_seconds: Gauge::default(),
             pool_connections: Family::default(),
@@ -219,6 +222,11 @@ impl Metrics {
             "purges",
             "Rounds in which everything that has expired was looked for",
             self.purges.clone(),
+        );
+        registry.register(
+            "service_token_readings",
+            "How often the service tokens were read from the database",
+            self.service_token_readings.clone(),
         );
         registry.register(
             "database_up",

@@ -8,6 +8,7 @@
 //! | service token | `ids_`, 32 random bytes and 4 bytes of their SHA-256, in hexadecimal digits | SHA-256 |
 
 mod access_tokens;
+mod admin_token;
 mod jws;
 mod one_time_tokens;
 mod refresh_tokens;
@@ -16,6 +17,7 @@ mod service_tokens;
 mod signing_keys;
 
 pub use access_tokens::{AccessClaims, AccessTokenPolicy, AccessTokens, IssuedAccessToken};
+pub use admin_token::{AdminTokenError, admin_token_path, make_admin_token};
 pub use jws::PublicJwk;
 pub use one_time_tokens::OneTimeTokens;
 pub use refresh_tokens::{PresentedRefreshToken, RefreshTokens};

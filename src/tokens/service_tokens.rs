@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use prometheus_client::metrics::counter::Counter;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
@@ -40,6 +41,7 @@ pub struct ServiceTokens {
     copy: Arc<RwLock<Arc<Copy>>>,
     last_reload: Arc<tokio::sync::Mutex<Option<Instant>>>,
     uses: Arc<Mutex<HashMap<ServiceTokenId, DateTime<Utc>>>>,
+    readings: Counter,
 }
 
 impl fmt::Debug for ServiceTokens {
@@ -49,14 +51,15 @@ impl fmt::Debug for ServiceTokens {
 }
 
 impl ServiceTokens {
-    /// Makes an empty copy.
+    /// Makes an empty copy. `readings` counts how often it is read.
     #[must_use]
-    pub fn new(repository: ServiceTokenRepository) -> Self {
+    pub fn new(repository: ServiceTokenRepository, readings: Counter) -> Self {
         Self {
             repository,
             copy: Arc::default(),
             last_reload: Arc::default(),
             uses: Arc::default(),
+            readings,
         }
     }
 
@@ -132,8 +135,9 @@ impl ServiceTokens {
     /// Reads the tokens again.
     pub async fn reload(&self) -> Result<(), DatabaseError> {
         let mut last_reload = self.last_reload.lock().await;
+        let begun = Instant::now();
         self.read_copy().await?;
-        *last_reload = Some(Instant::now());
+        *last_reload = Some(begun);
         Ok(())
     }
 
@@ -171,17 +175,24 @@ impl ServiceTokens {
         self.repository.record_uses(uses.into_iter().collect()).await
     }
 
+    /// Reads the tokens again for somebody who came just now. All who come before it begins share one reading.
     async fn reload_for_unknown(&self) -> Result<(), DatabaseError> {
+        let came = Instant::now();
         let mut last_reload = self.last_reload.lock().await;
-        if last_reload.is_some_and(|time| time.elapsed() < MIN_RELOAD_INTERVAL) {
-            return Ok(());
+        if let Some(time) = *last_reload {
+            if time > came {
+                return Ok(());
+            }
+            tokio::time::sleep(MIN_RELOAD_INTERVAL.saturating_sub(time.elapsed())).await;
         }
+        let begun = Instant::now();
         self.read_copy().await?;
-        *last_reload = Some(Instant::now());
+        *last_reload = Some(begun);
         Ok(())
     }
 
     async fn read_copy(&self) -> Result<(), DatabaseError> {
+        self.readings.inc();
         let tokens = self.repository.list_with_hashes().await?;
         let copy = tokens
             .into_iter()

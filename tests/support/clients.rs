@@ -17,6 +17,10 @@ use identity::proto::identity::v1::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tonic::Status;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -30,6 +34,26 @@ pub struct Clients {
     grpc_address: SocketAddr,
     operations_address: SocketAddr,
     channel: Channel,
+    credential: Credential,
+}
+
+/// A connection whose calls show who is calling.
+pub type Connection = InterceptedService<Channel, Credential>;
+
+/// What calls show, unless they have something of their own.
+#[derive(Clone, Default)]
+pub struct Credential(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Credential {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        if let Some(value) = &self.0
+            && !metadata.contains_key("authorization")
+        {
+            metadata.insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
 }
 
 impl Clients {
@@ -39,6 +63,16 @@ impl Clients {
             grpc_address,
             operations_address,
             channel: endpoint.connect_lazy(),
+            credential: Credential::default(),
+        }
+    }
+
+    /// Returns clients that show a token with every call.
+    pub fn with_token(&self, token: &str) -> Self {
+        let value = format!("Bearer {token}").parse().expect("a header value");
+        Self {
+            credential: Credential(Some(value)),
+            ..self.clone()
         }
     }
 
@@ -52,39 +86,43 @@ impl Clients {
         self.channel.clone()
     }
 
+    fn connection(&self) -> Connection {
+        InterceptedService::new(self.channel(), self.credential.clone())
+    }
+
     /// Returns a client of the user service.
-    pub fn users(&self) -> UserServiceClient<Channel> {
-        UserServiceClient::new(self.channel())
+    pub fn users(&self) -> UserServiceClient<Connection> {
+        UserServiceClient::new(self.connection())
     }
 
     /// Returns a client of the auth service.
-    pub fn auth(&self) -> AuthServiceClient<Channel> {
-        AuthServiceClient::new(self.channel())
+    pub fn auth(&self) -> AuthServiceClient<Connection> {
+        AuthServiceClient::new(self.connection())
     }
 
     /// Returns a client of the credential service.
-    pub fn credentials(&self) -> CredentialServiceClient<Channel> {
-        CredentialServiceClient::new(self.channel())
+    pub fn credentials(&self) -> CredentialServiceClient<Connection> {
+        CredentialServiceClient::new(self.connection())
     }
 
     /// Returns a client of the session service.
-    pub fn sessions(&self) -> SessionServiceClient<Channel> {
-        SessionServiceClient::new(self.channel())
+    pub fn sessions(&self) -> SessionServiceClient<Connection> {
+        SessionServiceClient::new(self.connection())
     }
 
     /// Returns a client of the security service.
-    pub fn security(&self) -> SecurityServiceClient<Channel> {
-        SecurityServiceClient::new(self.channel())
+    pub fn security(&self) -> SecurityServiceClient<Connection> {
+        SecurityServiceClient::new(self.connection())
     }
 
     /// Returns a client of the status service.
-    pub fn status(&self) -> StatusServiceClient<Channel> {
-        StatusServiceClient::new(self.channel())
+    pub fn status(&self) -> StatusServiceClient<Connection> {
+        StatusServiceClient::new(self.connection())
     }
 
     /// Returns a client of the health service.
-    pub fn health(&self) -> HealthClient<Channel> {
-        HealthClient::new(self.channel())
+    pub fn health(&self) -> HealthClient<Connection> {
+        HealthClient::new(self.connection())
     }
 
     /// Returns the health of a service (`""` is the server), or why there is none.

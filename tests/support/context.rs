@@ -135,6 +135,8 @@ impl Test {
             ("IDENTITY_LISTEN", "127.0.0.1:0".to_owned()),
             ("IDENTITY_OPERATIONS_LISTEN", "127.0.0.1:0".to_owned()),
             ("IDENTITY_MASTER_KEY", MASTER_KEY.to_owned()),
+            // Who may call is a matter of the tests about that, which switch it on.
+            ("IDENTITY_AUTH", "off".to_owned()),
             ("IDENTITY_BCRYPT_COST", "4".to_owned()),
             ("IDENTITY_DATABASE_POOL_MIN_IDLE", "1".to_owned()),
             ("IDENTITY_HEALTH_INTERVAL", "300ms".to_owned()),

@@ -71,10 +71,6 @@ pub(crate) async fn revoke(
 }
 
 /// Records when tokens were last used.
-#[expect(
-    clippy::ptr_arg,
-    reason = "a query takes its arguments as its caller keeps them"
-)]
 pub(crate) async fn record_uses(
     tx: &mut Connection,
     uses: &Vec<(ServiceTokenId, DateTime<Utc>)>,

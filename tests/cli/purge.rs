@@ -6,7 +6,7 @@ use identity::proto::identity::v1::{
     get_lockout_request::Subject,
 };
 
-use crate::support::{Behaviour, Clients, PASSWORD, Test, behaviours, eventually, new_user};
+use crate::support::{Backend, Behaviour, Clients, PASSWORD, Test, behaviours, eventually, new_user};
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -16,6 +16,9 @@ pub fn tests() -> Vec<Behaviour> {
         rag_11_what_can_still_mean_something_stays,
         rag_11_sessions_that_were_ended_go_a_week_later,
         rag_11_attempts_are_kept_as_long_as_configured,
+        events_are_kept_as_long_as_configured,
+        the_running_server_removes_old_events_too,
+        many_events_are_removed_in_batches,
         r03_a_used_token_is_recognised_after_its_row_was_purged,
         without_a_schema_it_fails,
     ]
@@ -240,6 +243,65 @@ async fn rag_11_attempts_are_kept_as_long_as_configured(t: Test) {
     // The failures from all networks, of which there were none, are forgotten after a day.
     assert_eq!(purge("4d").await.1, report([0, 0, 0, 0, 0, 1, 0]));
     assert_eq!(purge("2d").await.1, report([0, 0, 0, 0, 1, 0, 0]));
+}
+
+async fn events_are_kept_as_long_as_configured(t: Test) {
+    t.clock.advance(TimeDelta::days(-401));
+    let server = t.start().await;
+    server.create_user("old@example.com").await;
+    t.clock.advance(TimeDelta::days(2));
+    server.create_user("ada@example.com").await;
+    server.shutdown().await;
+    let purge = async |variables: &[(&str, &str)]| t.run(variables, &["purge"]).await.1;
+    let retention = |days| [("IDENTITY_EVENT_RETENTION", days)];
+
+    // 400 days, unless it is said otherwise.
+    assert_eq!(purge(&retention("402d")).await, report([0; 7]));
+    assert_eq!(purge(&[]).await, report([0, 0, 0, 0, 0, 0, 1]));
+    assert_eq!(purge(&retention("400d")).await, report([0; 7]));
+    assert_eq!(count(&t, "user_events").await, 1);
+    assert_eq!(purge(&retention("398d")).await, report([0, 0, 0, 0, 0, 0, 1]));
+    // The users have nothing to do with it.
+    assert_eq!(count(&t, "users").await, 2);
+}
+
+async fn the_running_server_removes_old_events_too(t: Test) {
+    let setting = [("IDENTITY_EVENT_RETENTION", "30d")];
+    t.clock.advance(TimeDelta::days(-31));
+    let server = t.start_with(&setting).await;
+    server.create_user("old@example.com").await;
+    t.clock.advance(TimeDelta::days(31));
+    server.create_user("ada@example.com").await;
+
+    let _other = t.start_with(&setting).await;
+
+    eventually("the old one is gone", async || {
+        count(&t, "user_events").await == 1
+    })
+    .await;
+}
+
+/// More than one batch, and not a whole number of them.
+async fn many_events_are_removed_in_batches(t: Test) {
+    const ROWS: usize = 1234;
+    let server = t.start().await;
+    server.create_user("ada@example.com").await;
+    let numbers = format!(
+        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {ROWS})"
+    );
+    let (id, long_ago) = match t.backend {
+        Backend::Sqlite => ("randomblob(16)", "0"),
+        Backend::Postgres => ("gen_random_uuid()", "to_timestamp(0)"),
+    };
+    t.sql(&format!(
+        "{numbers} INSERT INTO user_events (id, user_id, type, actor_kind, correlation_id, occurred_at)
+         SELECT {id}, {id}, 'user_created', 'system', 'filler', {long_ago} FROM numbers"
+    ))
+    .await
+    .unwrap();
+
+    assert_removed(&t, [0, 0, 0, 0, 0, 0, ROWS]).await;
+    assert_eq!(count(&t, "user_events").await, 1);
 }
 
 /// Rows of used tokens are not what reuse is recognised by, so that they need not be kept for as long as a

@@ -51,15 +51,6 @@ impl ActorKind {
             Self::System => "system",
         }
     }
-
-    /// Tells whether there is one actor of the kind only, who needs no name.
-    #[must_use]
-    pub const fn is_nameless(self) -> bool {
-        match self {
-            Self::Anonymous | Self::Operator | Self::System => true,
-            Self::Service | Self::Certificate | Self::User => false,
-        }
-    }
 }
 
 impl Actor {

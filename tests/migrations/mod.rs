@@ -33,6 +33,11 @@ const MIGRATIONS: [&str; 8] = [
     "2026-11-21-000008_create_user_events",
 ];
 
+/// How many migrations there are.
+fn count() -> String {
+    MIGRATIONS.len().to_string()
+}
+
 /// Runs `identity migrate …`, which must succeed, and returns what it printed.
 async fn migrate(t: &Test, arguments: &[&str]) -> String {
     let (code, stdout, stderr) = t.run(&[], &[&["migrate"], arguments].concat()).await;

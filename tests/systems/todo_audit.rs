@@ -110,7 +110,7 @@ async fn fill_events(t: &Test, count: u32) {
         Backend::Postgres => format!(
             "INSERT INTO user_events ({columns})
              SELECT gen_random_uuid(), lpad((n % 50)::text, 32, '0')::uuid, {values},
-                    CASE WHEN n % 100 <> 0 THEN 'service-' || n % 10 END, 'filler',
+                    CASE WHEN n % 100 <> 0 THEN 'service-' || (n % 10) END, 'filler',
                     to_timestamp({FIRST_SECOND} + n)
              FROM generate_series(0, {count} - 1) AS n;
              ANALYZE user_events"
@@ -119,7 +119,7 @@ async fn fill_events(t: &Test, count: u32) {
             "WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count} - 1)
              INSERT INTO user_events ({columns})
              SELECT randomblob(16), unhex(format('%032d', n % 50)), {values},
-                    CASE WHEN n % 100 <> 0 THEN 'service-' || n % 10 END, 'filler',
+                    CASE WHEN n % 100 <> 0 THEN 'service-' || (n % 10) END, 'filler',
                     ({FIRST_SECOND} + n) * 1000000
              FROM numbers"
         ),
@@ -167,7 +167,7 @@ async fn todo_10_the_audit_trail_is_read_through_indexes(t: Test) {
         (
             of(ActorKind::Operator, ""),
             "'operator', ".to_owned(),
-            "user_events_actor_idx",
+            "user_events_actor_kind_idx",
             100,
         ),
         (

@@ -37,6 +37,7 @@ CREATE UNIQUE INDEX user_events_sequence_key ON user_events (sequence);
 CREATE INDEX user_events_transaction_id_idx ON user_events (transaction_id, sequence);
 CREATE INDEX user_events_occurred_at_idx ON user_events (occurred_at, id);
 CREATE INDEX user_events_user_id_idx ON user_events (user_id, occurred_at, id);
+CREATE INDEX user_events_actor_kind_idx ON user_events (actor_kind, occurred_at, id);
 CREATE INDEX user_events_actor_idx ON user_events (actor_kind, actor_name, occurred_at, id);
 CREATE INDEX user_events_type_idx ON user_events (type, occurred_at, id);
 

@@ -42,5 +42,6 @@ CREATE TABLE user_events (
 CREATE UNIQUE INDEX user_events_id_key ON user_events (id);
 CREATE INDEX user_events_occurred_at_idx ON user_events (occurred_at, id);
 CREATE INDEX user_events_user_id_idx ON user_events (user_id, occurred_at, id);
+CREATE INDEX user_events_actor_kind_idx ON user_events (actor_kind, occurred_at, id);
 CREATE INDEX user_events_actor_idx ON user_events (actor_kind, actor_name, occurred_at, id);
 CREATE INDEX user_events_type_idx ON user_events (type, occurred_at, id);

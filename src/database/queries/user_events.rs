@@ -35,11 +35,8 @@ pub(crate) async fn list(
     }
     if let Some(actor) = &filter.actor {
         query = query.filter(user_events::actor_kind.eq(StoredName(actor.kind)));
-        // Said of those without a name, too: only then is the order that of the index.
         if let Some(name) = &actor.name {
             query = query.filter(user_events::actor_name.eq(name));
-        } else if actor.kind.is_nameless() {
-            query = query.filter(user_events::actor_name.is_null());
         }
     }
     // One of one is no list, so that the order is that of the index.

@@ -20,6 +20,7 @@ SECURITY = "identity.v1.SecurityService"
 CLIENT = {"ip_address": "192.0.2.7", "user_agent": "client.py", "client_id": "gate"}
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+PERMISSION_DENIED = grpc.StatusCode.PERMISSION_DENIED
 
 
 def new_password():
@@ -104,7 +105,8 @@ class SigningIn:
             expect_equal((answer.active, answer.user_id), (True, user.id), "the introspection")
         me = self.auth.GetMe(metadata=[("authorization", f"Bearer {tokens.access_token}")])
         expect_equal((me.user.id, me.session.id), (user.id, tokens.session_id), "who is calling")
-        refused(UNAUTHENTICATED, "TOKEN_REQUIRED", self.auth.GetMe)
+        # Not even the administrator is a user.
+        refused(PERMISSION_DENIED, "PERMISSION_DENIED", self.auth.GetMe)
         wrong = refused(
             UNAUTHENTICATED,
             "INVALID_CREDENTIALS",

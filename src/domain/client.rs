@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::Invalid;
+use super::text::parse_plain_name;
 
 /// Where a sign-in comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,16 +69,7 @@ impl ClientId {
 
     /// Accepts 1 to 64 ASCII letters, digits, dots, hyphens and underscores.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text.chars().count() > Self::MAX_CHARACTERS {
-            return Err(Invalid::too_long(Self::MAX_CHARACTERS, "characters"));
-        }
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if text.is_empty() || !text.bytes().all(is_allowed) {
-            return Err(Invalid::format(
-                "must consist of letters, digits, dots, hyphens and underscores",
-            ));
-        }
-        Ok(Self(text.to_owned()))
+        parse_plain_name(text, Self::MAX_CHARACTERS).map(Self)
     }
 
     /// Returns the text.

@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
+use super::text::parse_plain_name;
 use super::user_id::parse_uuid;
 use super::{Invalid, Scopes, new_uuid};
 
@@ -52,16 +53,7 @@ impl ServiceName {
 
     /// Accepts 1 to 64 ASCII letters, digits, dots, hyphens and underscores.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text.chars().count() > Self::MAX_CHARACTERS {
-            return Err(Invalid::too_long(Self::MAX_CHARACTERS, "characters"));
-        }
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if text.is_empty() || !text.bytes().all(is_allowed) {
-            return Err(Invalid::format(
-                "must consist of letters, digits, dots, hyphens and underscores",
-            ));
-        }
-        Ok(Self(text.to_owned()))
+        parse_plain_name(text, Self::MAX_CHARACTERS).map(Self)
     }
 
     /// Returns the text.

@@ -113,6 +113,20 @@ pub(super) fn is_invisible(character: char) -> bool {
         | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
+/// Accepts a name that programs write: ASCII letters, digits, dots, hyphens and underscores.
+pub(super) fn parse_plain_name(text: &str, max_characters: usize) -> Result<String, Invalid> {
+    if text.chars().count() > max_characters {
+        return Err(Invalid::too_long(max_characters, "characters"));
+    }
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if text.is_empty() || !text.bytes().all(is_allowed) {
+        return Err(Invalid::format(
+            "must consist of letters, digits, dots, hyphens and underscores",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, proptest};

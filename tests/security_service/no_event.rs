@@ -156,12 +156,22 @@ async fn what_is_refused_is_not_on_record(t: Test) {
 
 const REQUEST_ID: &str = "0190a6e1-7d5c-4abc-8def-0123456789ab";
 
+/// A change that can be sent with a request id.
+#[derive(Debug, Clone, Copy)]
+enum Sent {
+    Update,
+    Block,
+    SetPassword,
+    Reset,
+    Delete,
+}
+
 /// Sends a change of a user with a request id.
-async fn change_with_id(clients: &Clients, what: UserEventType, user_id: &str, reset: &str) {
+async fn change_with_id(clients: &Clients, what: Sent, user_id: &str, reset: &str) {
     let user_id = user_id.to_owned();
     let request_id = REQUEST_ID.to_owned();
     match what {
-        UserEventType::UserUpdated => {
+        Sent::Update => {
             let user = Some(User {
                 id: user_id,
                 full_name: "Ada".to_owned(),
@@ -174,7 +184,7 @@ async fn change_with_id(clients: &Clients, what: UserEventType, user_id: &str, r
             };
             clients.users().update_user(request).await.unwrap();
         }
-        UserEventType::UserBlocked => {
+        Sent::Block => {
             let request = BlockUserRequest {
                 user_id,
                 request_id,
@@ -182,7 +192,7 @@ async fn change_with_id(clients: &Clients, what: UserEventType, user_id: &str, r
             };
             clients.users().block_user(request).await.unwrap();
         }
-        UserEventType::PasswordSet => {
+        Sent::SetPassword => {
             let request = SetPasswordRequest {
                 user_id,
                 request_id,
@@ -191,7 +201,7 @@ async fn change_with_id(clients: &Clients, what: UserEventType, user_id: &str, r
             };
             clients.credentials().set_password(request).await.unwrap();
         }
-        UserEventType::PasswordReset => {
+        Sent::Reset => {
             let request = ConfirmPasswordResetRequest {
                 token: reset.to_owned(),
                 request_id,
@@ -203,7 +213,7 @@ async fn change_with_id(clients: &Clients, what: UserEventType, user_id: &str, r
                 .await
                 .unwrap();
         }
-        _ => {
+        Sent::Delete => {
             let request = DeleteUserRequest {
                 user_id,
                 request_id,
@@ -223,14 +233,14 @@ async fn what_is_sent_again_is_on_record_once(t: Test) {
     assert_eq!(history_types(&server, &ada.id).await, expected);
     let reset = create_reset(&server, &ada.id).await.unwrap();
 
-    for what in [
-        UserEventType::UserUpdated,
-        UserEventType::UserBlocked,
-        UserEventType::PasswordSet,
-        UserEventType::PasswordReset,
-        UserEventType::UserDeleted,
+    for (what, event_type) in [
+        (Sent::Update, UserEventType::UserUpdated),
+        (Sent::Block, UserEventType::UserBlocked),
+        (Sent::SetPassword, UserEventType::PasswordSet),
+        (Sent::Reset, UserEventType::PasswordReset),
+        (Sent::Delete, UserEventType::UserDeleted),
     ] {
-        expected.push(what);
+        expected.push(event_type);
         for _ in 0..3 {
             change_with_id(&server, what, &ada.id, &reset).await;
             assert_eq!(history_types(&server, &ada.id).await, expected);

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 10] = [
     "identity/v1/access.proto",
     "identity/v1/auth_service.proto",
     "identity/v1/credential_service.proto",
@@ -21,6 +21,7 @@ const PROTOS: [&str; 9] = [
     "identity/v1/security_service.proto",
     "identity/v1/session_service.proto",
     "identity/v1/status_service.proto",
+    "identity/v1/user_event.proto",
     "identity/v1/user_service.proto",
     "grpc/health/v1/health.proto",
 ];

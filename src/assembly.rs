@@ -15,7 +15,8 @@ use crate::master_key::MasterKey;
 use crate::password_hashing::PasswordHasher;
 use crate::repositories::{
     LockoutRepository, LoginAttemptRepository, OneTimeTokenRepository, RequestIdRepository,
-    ServiceTokenRepository, SessionRepository, SigningKeyRepository, UserRepository,
+    ServiceTokenRepository, SessionRepository, SigningKeyRepository, UserEventRepository,
+    UserRepository,
 };
 use crate::sign_in::{Authenticator, Parts};
 use crate::telemetry::Metrics;
@@ -98,6 +99,7 @@ impl Assembly<'_> {
             purge: Purge {
                 database: database(),
                 attempt_retention_days: settings.lockout.retention_days,
+                event_retention_days: settings.events.retention_days,
             },
             signing_keys: signing_keys.clone(),
             signing_key_lifetime: settings.tokens.signing_key_lifetime,
@@ -145,6 +147,7 @@ impl Assembly<'_> {
                 users,
                 login_attempts,
                 lockouts,
+                user_events: UserEventRepository::new(database()),
                 page_tokens,
             }),
             status: StatusServiceImpl::new(ServerStatus::new(

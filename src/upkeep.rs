@@ -12,7 +12,7 @@ use crate::domain::SigningKeyRecord;
 use crate::grpc::Authorizer;
 use crate::repositories::{
     LockoutRepository, LoginAttemptRepository, OneTimeTokenRepository, RefreshTokenRepository,
-    RequestIdRepository, SessionRepository,
+    RequestIdRepository, SessionRepository, UserEventRepository,
 };
 use crate::tokens::{ServiceTokens, SigningKeys, TokenError};
 
@@ -44,6 +44,8 @@ pub struct Purge {
     pub database: Database,
     /// How many days attempts to sign in are kept.
     pub attempt_retention_days: i64,
+    /// How many days events are kept.
+    pub event_retention_days: i64,
 }
 
 impl Upkeep {
@@ -144,6 +146,7 @@ impl Purge {
         let database = || self.database.clone();
         let tokens = RefreshTokenRepository::new(database());
         let attempts = LoginAttemptRepository::new(database());
+        let events = UserEventRepository::new(database());
         vec![
             (
                 "request ids",
@@ -165,6 +168,10 @@ impl Purge {
                 attempts.delete_old(self.attempt_retention_days, now).await,
             ),
             ("lockouts", LockoutRepository::purge(&self.database, now).await),
+            (
+                "user events",
+                events.delete_old(self.event_retention_days, now).await,
+            ),
         ]
     }
 }

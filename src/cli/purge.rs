@@ -9,6 +9,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     let purge = Purge {
         database: open_database(&settings)?,
         attempt_retention_days: settings.lockout.retention_days,
+        event_retention_days: settings.events.retention_days,
     };
     let mut has_failed = false;
     for (what, outcome) in purge.run(SystemClock.now()).await {

@@ -6,6 +6,7 @@
 
 mod authorization;
 mod database;
+mod events;
 mod health;
 mod limits;
 mod listen;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 
 pub use authorization::{AuthorizationSettings, RateLimit};
 pub use database::{DatabaseSettings, DatabaseUrl, PostgresTls, PostgresUrl, StatementLimits, TlsRoots};
+pub use events::EventSettings;
 pub use health::HealthSettings;
 pub use limits::LimitSettings;
 pub use listen::ListenSettings;
@@ -61,6 +63,8 @@ pub struct Settings {
     pub tokens: TokenSettings,
     /// Failed sign-ins.
     pub lockout: LockoutSettings,
+    /// The audit trail.
+    pub events: EventSettings,
     /// What a profile must have.
     pub profile: ProfileSettings,
     /// The health checks.
@@ -95,6 +99,7 @@ impl Settings {
             let sessions = SessionSettings::read(&mut reader);
             let tokens = TokenSettings::read(&mut reader);
             let lockout = LockoutSettings::read(&mut reader);
+            let events = EventSettings::read(&mut reader);
             let profile = ProfileSettings::read(&mut reader);
             let health = HealthSettings::read(&mut reader);
             let limits = LimitSettings::read(&mut reader);
@@ -109,6 +114,7 @@ impl Settings {
                 sessions: sessions?,
                 tokens: tokens?,
                 lockout: lockout?,
+                events: events?,
                 profile: profile?,
                 health: health?,
                 limits: limits?,
@@ -132,6 +138,7 @@ impl Settings {
             sessions::VARIABLES,
             tokens::VARIABLES,
             lockout::VARIABLES,
+            events::VARIABLES,
             profile::VARIABLES,
             health::VARIABLES,
             limits::VARIABLES,

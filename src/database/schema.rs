@@ -162,6 +162,25 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::{Nullable, Text};
+    use crate::database::sql_types::{UtcTimestamp, Uuid};
+
+    /// The columns that say in which order events were written are set by the databases, and differ.
+    user_events (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        #[sql_name = "type"]
+        event_type -> Text,
+        changed_fields -> Nullable<Text>,
+        actor_kind -> Text,
+        actor_name -> Nullable<Text>,
+        session_id -> Nullable<Uuid>,
+        correlation_id -> Text,
+        occurred_at -> UtcTimestamp,
+    }
+}
+
 diesel::joinable!(sessions -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(sessions, users);
 

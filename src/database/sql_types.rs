@@ -27,7 +27,8 @@ use diesel::sql_types::SqlType;
 use diesel::sqlite::{Sqlite, SqliteValue};
 
 use crate::domain::{
-    LoginFailure, OneTimeTokenPurpose, ServiceTokenId, SessionEndReason, SessionId, SignInMethod, UserId,
+    ActorKind, LoginFailure, OneTimeTokenPurpose, ServiceTokenId, SessionEndReason, SessionId,
+    SignInMethod, UserEventType, UserId,
 };
 
 /// A UUID.
@@ -163,6 +164,33 @@ names!(LoginFailure {
     UserInactive => "user_inactive",
     TokenReused => "token_reused",
     WrongClient => "wrong_client",
+});
+
+names!(UserEventType {
+    UserCreated => "user_created",
+    UserUpdated => "user_updated",
+    UserDeactivated => "user_deactivated",
+    UserReactivated => "user_reactivated",
+    UserBlocked => "user_blocked",
+    UserUnblocked => "user_unblocked",
+    UserDeleted => "user_deleted",
+    PasswordSet => "password_set",
+    PasswordChanged => "password_changed",
+    PasswordReset => "password_reset",
+    PasswordRemoved => "password_removed",
+    EmailVerified => "email_verified",
+    SessionsRevoked => "sessions_revoked",
+    RefreshTokenReused => "refresh_token_reused",
+    LockoutCleared => "lockout_cleared",
+});
+
+names!(ActorKind {
+    Anonymous => "anonymous",
+    Service => "service",
+    Certificate => "certificate",
+    User => "user",
+    Operator => "operator",
+    System => "system",
 });
 
 names!(OneTimeTokenPurpose {

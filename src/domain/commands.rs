@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::{Etag, UserChange, UserFilter, UserId, UserOrder};
+use super::{Etag, Origin, UserChange, UserFilter, UserId, UserOrder};
 
 /// A change of one user.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct DeleteUser {
     pub id: UserId,
     /// The version it may happen to; any if `None`.
     pub etag: Option<Etag>,
+    /// The time of the deletion.
+    pub now: DateTime<Utc>,
 }
 
 /// A page of a list of users.
@@ -88,13 +90,27 @@ pub struct ListLoginAttempts {
     pub limit: i64,
 }
 
-/// A change together with the id its caller gave it, if any.
+/// A change with what is written beside it, in the same transaction.
 #[derive(Debug, Clone)]
-pub struct WithRequest<T> {
+pub struct Command<T> {
     /// The change.
     pub value: T,
-    /// The record to write beside it.
+    /// The record of the request, if its caller gave it an id.
     pub request: Option<RequestRecord>,
+    /// Where the change comes from, which its event says.
+    pub origin: Origin,
+}
+
+impl<T> Command<T> {
+    /// Makes a change whose caller gave it no id.
+    #[must_use]
+    pub const fn new(value: T, origin: Origin) -> Self {
+        Self {
+            value,
+            request: None,
+            origin,
+        }
+    }
 }
 
 /// Remembers that a request was carried out, so that a retry changes nothing.

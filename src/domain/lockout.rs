@@ -78,6 +78,17 @@ pub struct Lockout {
     pub networks_retry_at: Option<DateTime<Utc>>,
 }
 
+/// The end of a lockout.
+#[derive(Debug, Clone, Copy)]
+pub struct ClearLockout {
+    /// What the attempts are counted under.
+    pub subject: [u8; 32],
+    /// Whose they are; nobody's if the login name is not that of a user.
+    pub user_id: Option<UserId>,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
 /// An attempt that was decided.
 #[derive(Debug, Clone)]
 pub struct NewLoginAttempt {

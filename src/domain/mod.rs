@@ -9,9 +9,11 @@ mod client;
 mod commands;
 mod email;
 mod etag;
+mod event;
 mod identifier;
 mod lockout;
 mod one_time_token;
+mod origin;
 mod password;
 mod scope;
 mod service_token;
@@ -23,35 +25,40 @@ mod user;
 mod user_id;
 mod username;
 
-pub use actor::Actor;
+pub use actor::{Actor, ActorKind};
 pub use birth_date::BirthDate;
 pub use client::{Client, ClientId, Network, UserAgent, parse_ip_address};
 pub use commands::{
-    DeleteUser, ListLoginAttempts, ListPosition, ListSessions, ListUsers, LoginAttemptFilter,
-    RequestRecord, UpdateUser, WithRequest,
+    Command, DeleteUser, ListLoginAttempts, ListPosition, ListSessions, ListUsers, LoginAttemptFilter,
+    RequestRecord, UpdateUser,
 };
 pub use email::{Email, EmailPrefix};
 pub use etag::Etag;
+pub use event::{
+    ActorFilter, ListUserEvents, NewUserEvent, RecordedActor, UserEvent, UserEventFilter, UserEventType,
+    UserField,
+};
 pub use identifier::Identifier;
 pub use lockout::{
-    Lockout, LockoutKey, LockoutPolicy, LockoutSubject, LoginAttempt, LoginFailure, NewLoginAttempt,
-    Reservation, ReserveAttempt,
+    ClearLockout, Lockout, LockoutKey, LockoutPolicy, LockoutSubject, LoginAttempt, LoginFailure,
+    NewLoginAttempt, Reservation, ReserveAttempt,
 };
 pub use one_time_token::{ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose};
+pub use origin::{CorrelationId, Origin};
 pub use password::{Password, PasswordHash, PasswordPolicy, PresentedPassword, VerifiedPassword};
 pub use scope::{Scope, Scopes};
 pub use service_token::{NewServiceToken, ServiceName, ServiceToken, ServiceTokenId};
 pub(crate) use session::new_uuid;
 pub use session::{
-    EndSessions, NewRefreshToken, Refresh, RefreshSession, RefreshToken, RefreshedSession, Session,
-    SessionEndReason, SessionId, SessionPolicy, SignInMethod,
+    EndSession, EndSessions, NewRefreshToken, Refresh, RefreshSession, RefreshToken, RefreshedSession,
+    Session, SessionEndReason, SessionId, SessionPolicy, SignInMethod,
 };
 pub use sign_in::{NewSignUp, SignInDecision, SignUpDecision, VerifiedSignIn};
 pub use signing_key::{KeyChange, KeyPlan, KeyRotation, SigningKeyRecord};
 pub use text::{BlockReason, FullName};
 pub use user::{
-    AuthProvider, NewPassword, NewUser, Profile, ProfileField, ProfileUpdate, Refusal, User, UserChange,
-    UserFilter, UserOrder,
+    AuthProvider, NewPassword, NewUser, PasswordOccasion, Profile, ProfileField, ProfileUpdate, Refusal,
+    User, UserChange, UserFilter, UserOrder,
 };
 pub use user_id::UserId;
 pub(crate) use user_id::parse_uuid;

@@ -291,6 +291,17 @@ pub enum RefreshedSession {
     Refused(Refusal),
 }
 
+/// The end of one session.
+#[derive(Debug, Clone, Copy)]
+pub struct EndSession {
+    /// Which one.
+    pub session_id: SessionId,
+    /// Why.
+    pub reason: SessionEndReason,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
 /// The end of the sessions of a user.
 #[derive(Debug, Clone, Copy)]
 pub struct EndSessions {

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, PasswordHash, SessionEndReason,
-    SessionId, UserId, Username, VerifiedPassword,
+    SessionId, UserEventType, UserField, UserId, Username, VerifiedPassword,
 };
 
 /// A user.
@@ -190,6 +190,19 @@ pub struct NewPassword {
     pub replaces: Option<VerifiedPassword>,
     /// The session that goes on.
     pub kept_session: Option<SessionId>,
+    /// How the user comes to it.
+    pub occasion: PasswordOccasion,
+}
+
+/// How a user comes to a new password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordOccasion {
+    /// A service sets it.
+    Set,
+    /// The user changes the one it has.
+    Changed,
+    /// The user has a token that lets it choose a new one.
+    Reset,
 }
 
 impl UserChange {
@@ -216,6 +229,25 @@ impl UserChange {
             | Self::Unblock
             | Self::RemovePassword
             | Self::VerifyEmail => None,
+        }
+    }
+
+    /// Returns what the event of the change calls it.
+    #[must_use]
+    pub const fn event_type(&self) -> UserEventType {
+        match self {
+            Self::UpdateProfile(_) => UserEventType::UserUpdated,
+            Self::Deactivate => UserEventType::UserDeactivated,
+            Self::Reactivate => UserEventType::UserReactivated,
+            Self::Block(_) => UserEventType::UserBlocked,
+            Self::Unblock => UserEventType::UserUnblocked,
+            Self::SetPassword(password) => match password.occasion {
+                PasswordOccasion::Set => UserEventType::PasswordSet,
+                PasswordOccasion::Changed => UserEventType::PasswordChanged,
+                PasswordOccasion::Reset => UserEventType::PasswordReset,
+            },
+            Self::RemovePassword => UserEventType::PasswordRemoved,
+            Self::VerifyEmail => UserEventType::EmailVerified,
         }
     }
 }
@@ -305,8 +337,37 @@ impl User {
             user.tokens_valid_after = Some(now);
         }
         user.version = self.version.saturating_add(1);
-        user.updated_at = now.max(self.updated_at + TimeDelta::microseconds(1));
+        user.updated_at = self.next_change_at(now);
         Ok(Some(user))
+    }
+
+    /// Returns when something happens to the user that happens now: after everything before, even if the clock stepped
+    /// back.
+    #[must_use]
+    pub fn next_change_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now.max(self.updated_at + TimeDelta::microseconds(1))
+    }
+
+    /// Returns in which fields the user has other values than `before` a change of its profile. What other changes
+    /// change, their names say.
+    #[must_use]
+    pub fn fields_changed_by(&self, change: &UserChange, before: &Self) -> Vec<UserField> {
+        if !matches!(change, UserChange::UpdateProfile(_)) {
+            return Vec::new();
+        }
+        let (new, old) = (&self.profile, &before.profile);
+        UserField::ALL
+            .into_iter()
+            .filter(|field| match field {
+                UserField::Email => new.email != old.email,
+                UserField::Username => new.username != old.username,
+                UserField::FullName => new.full_name != old.full_name,
+                UserField::BirthDate => new.birth_date != old.birth_date,
+                UserField::EmailVerified => {
+                    self.email_verified_at.is_some() != before.email_verified_at.is_some()
+                }
+            })
+            .collect()
     }
 
     /// Refuses whoever is blocked or inactive.

@@ -22,11 +22,11 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::authorize::{Authorizer, Caller, Shown};
-use super::correlation::{CorrelationId, REQUEST_ID_HEADER, trace_id};
+use super::correlation::{self, REQUEST_ID_HEADER, trace_id};
 use super::error::ApiError;
 use super::violations::Violations;
 use crate::clock::Clock;
-use crate::domain::{Refusal, Session, UserId};
+use crate::domain::{Command, CorrelationId, Origin, Refusal, RequestRecord, Session, UserId};
 use crate::health::Health;
 use crate::proto::identity::v1::ErrorReason;
 use crate::sign_in::Authenticated;
@@ -53,6 +53,23 @@ impl CallContext {
             .remove::<Self>()
             .ok_or_else(|| ApiError::internal(&"a call did not pass through the layer"))?;
         Ok((context, message))
+    }
+
+    /// Returns where a change comes from that is made by this call: from whom the credential says, whatever else the
+    /// request says.
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            actor: self.caller.actor(),
+            correlation_id: self.correlation_id.clone(),
+        }
+    }
+
+    /// Makes a change of what the call asks for.
+    pub(super) fn command<T>(&self, value: T, request: Option<RequestRecord>) -> Command<T> {
+        Command {
+            request,
+            ..Command::new(value, self.origin())
+        }
     }
 
     /// Returns the user who calls for itself.
@@ -175,7 +192,7 @@ where
         let next = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, next);
         let shared = Arc::clone(&self.shared);
-        let correlation_id = CorrelationId::of(request.headers());
+        let correlation_id = correlation::id_of(request.headers());
         let path = request.uri().path();
         let method = shared.methods.get(path).copied().unwrap_or(OTHER_METHOD);
         // Of the level of errors, so that also a quiet log tells which call a line belongs to.
@@ -187,7 +204,7 @@ where
         );
         let work = async move {
             let started = Instant::now();
-            let id = correlation_id.header();
+            let id = correlation::header_of(&correlation_id);
             let mut answer = shared.answer(inner, request, correlation_id).await;
             if let Some(id) = id {
                 answer.headers_mut().insert(REQUEST_ID_HEADER, id);

@@ -28,7 +28,6 @@ use tonic::service::Routes;
 pub use auth_service::{Auth, AuthServiceImpl};
 pub use authorize::{Authorizer, Caller};
 pub use call::{CallContext, CallLayer, CallService};
-pub use correlation::CorrelationId;
 pub use credential_service::{CredentialServiceImpl, Credentials};
 pub use page_token::PageTokens;
 pub use request_id::RequestFingerprints;

@@ -8,7 +8,8 @@ use ring::hmac;
 
 use crate::database::{Database, DatabaseError, read, transaction};
 use crate::domain::{
-    Identifier, Lockout, LockoutKey, LockoutPolicy, Network, Reservation, ReserveAttempt, UserId,
+    ClearLockout, Command, Identifier, Lockout, LockoutKey, LockoutPolicy, Network, Reservation,
+    ReserveAttempt, UserId,
 };
 use crate::master_key::{KeyPurpose, MasterKey};
 
@@ -102,8 +103,8 @@ impl LockoutRepository {
     }
 
     /// Forgets the failures of a subject.
-    pub async fn clear(&self, subject: [u8; 32], now: DateTime<Utc>) -> Result<(), DatabaseError> {
-        transaction!(self.database, lockouts::clear, (subject, now))
+    pub async fn clear(&self, clear: Command<ClearLockout>) -> Result<(), DatabaseError> {
+        transaction!(self.database, lockouts::clear, clear)
     }
 
     /// Deletes rows that mean nothing any more, in batches, and returns how many. Needs no key.

@@ -27,6 +27,7 @@ mod request_ids;
 mod service_tokens;
 mod sessions;
 mod signing_keys;
+mod user_events;
 mod users;
 
 pub use lockouts::LockoutRepository;
@@ -37,4 +38,5 @@ pub use request_ids::RequestIdRepository;
 pub use service_tokens::ServiceTokenRepository;
 pub use sessions::SessionRepository;
 pub use signing_keys::SigningKeyRepository;
+pub use user_events::UserEventRepository;
 pub use users::UserRepository;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::database::{Database, DatabaseError, read, transaction};
-use crate::domain::{ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose, User, WithRequest};
+use crate::domain::{Command, ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose, User};
 
 /// Stores and uses one-time tokens. Cheap to clone.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl OneTimeTokenRepository {
     /// Uses a token, and changes the user as it allows; once per request id.
     pub async fn confirm(
         &self,
-        confirmation: WithRequest<ConfirmOneTimeToken>,
+        confirmation: Command<ConfirmOneTimeToken>,
     ) -> Result<User, DatabaseError> {
         transaction!(self.database, one_time_tokens::confirm, confirmation)
     }

@@ -3,7 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::database::{Database, DatabaseError, read, transaction};
-use crate::domain::{EndSessions, NewRefreshToken, RefreshToken, SessionEndReason, UserId};
+use crate::domain::{
+    Command, EndSession, EndSessions, NewRefreshToken, Origin, RefreshToken, SessionEndReason, UserId,
+};
 
 /// Reads and revokes refresh tokens. They are issued with their sessions. Cheap to clone.
 #[derive(Clone)]
@@ -45,11 +47,21 @@ impl RefreshTokenRepository {
     }
 
     /// Revokes a token, and ends its session with it. Tells whether it was valid until then.
-    pub async fn revoke(&self, token_hash: [u8; 32], now: DateTime<Utc>) -> Result<bool, DatabaseError> {
+    pub async fn revoke(
+        &self,
+        token_hash: [u8; 32],
+        now: DateTime<Utc>,
+        origin: Origin,
+    ) -> Result<bool, DatabaseError> {
         let Some(token) = self.get_by_token_hash(token_hash).await? else {
             return Ok(false);
         };
-        let end = (token.session_id, SessionEndReason::Revoked, now);
+        let value = EndSession {
+            session_id: token.session_id,
+            reason: SessionEndReason::Revoked,
+            now,
+        };
+        let end = Command::new(value, origin);
         let _ended: Option<_> = transaction!(self.database, sessions::end, end)?;
         Ok(token.is_valid(now))
     }
@@ -59,13 +71,15 @@ impl RefreshTokenRepository {
         &self,
         user_id: UserId,
         now: DateTime<Utc>,
+        origin: Origin,
     ) -> Result<usize, DatabaseError> {
-        let end = EndSessions {
+        let value = EndSessions {
             user_id,
             reason: SessionEndReason::Revoked,
             except: None,
             now,
         };
+        let end = Command::new(value, origin);
         transaction!(self.database, sessions::end_all_of_user, end)
     }
 

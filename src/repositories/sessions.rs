@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::database::{Database, DatabaseError, read, transaction};
 use crate::domain::{
-    EndSessions, ListSessions, NewSignUp, RefreshSession, RefreshedSession, Refusal, Session,
-    SessionEndReason, SessionId, SignInDecision, SignUpDecision, User, VerifiedSignIn, WithRequest,
+    Command, EndSession, EndSessions, ListSessions, NewSignUp, RefreshSession, RefreshedSession,
+    Refusal, Session, SessionId, SignInDecision, SignUpDecision, User, VerifiedSignIn,
 };
 
 /// Begins, reads, refreshes and ends sessions. Cheap to clone.
@@ -27,10 +27,7 @@ impl SessionRepository {
     }
 
     /// Creates a user and begins the first session, once per request id.
-    pub async fn sign_up(
-        &self,
-        sign_up: WithRequest<NewSignUp>,
-    ) -> Result<SignUpDecision, DatabaseError> {
+    pub async fn sign_up(&self, sign_up: Command<NewSignUp>) -> Result<SignUpDecision, DatabaseError> {
         transaction!(self.database, sign_ins::sign_up, sign_up)
     }
 
@@ -61,24 +58,22 @@ impl SessionRepository {
     }
 
     /// Exchanges a refresh token, or says why not.
-    pub async fn refresh(&self, refresh: RefreshSession) -> Result<RefreshedSession, DatabaseError> {
+    pub async fn refresh(
+        &self,
+        refresh: Command<RefreshSession>,
+    ) -> Result<RefreshedSession, DatabaseError> {
         transaction!(self.database, sessions::refresh, refresh)
     }
 
     /// Ends a session. Returns it as it is afterwards and whether it was live until then.
-    pub async fn end(
-        &self,
-        id: SessionId,
-        reason: SessionEndReason,
-        now: DateTime<Utc>,
-    ) -> Result<(Session, bool), DatabaseError> {
-        let ended: Option<(Session, bool)> =
-            transaction!(self.database, sessions::end, (id, reason, now))?;
+    pub async fn end(&self, end: Command<EndSession>) -> Result<(Session, bool), DatabaseError> {
+        let id = end.value.session_id;
+        let ended: Option<(Session, bool)> = transaction!(self.database, sessions::end, end)?;
         ended.ok_or_else(|| Refusal::SessionNotFound(id).into())
     }
 
     /// Ends the sessions of a user, and returns how many of them were live.
-    pub async fn end_all(&self, end: EndSessions) -> Result<usize, DatabaseError> {
+    pub async fn end_all(&self, end: Command<EndSessions>) -> Result<usize, DatabaseError> {
         transaction!(self.database, sessions::end_all_of_user, end)
     }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::database::{Database, DatabaseError, read, transaction};
 use crate::domain::{
-    DeleteUser, Email, Identifier, ListUsers, NewUser, PasswordHash, Refusal, UpdateUser, User, UserId,
-    Username, WithRequest,
+    Command, DeleteUser, Email, Identifier, ListUsers, NewUser, PasswordHash, Refusal, UpdateUser, User,
+    UserId, Username,
 };
 
 /// Reads and changes users. Cheap to clone.
@@ -73,12 +73,12 @@ impl UserRepository {
     }
 
     /// Creates a user, once per request id.
-    pub async fn create(&self, user: WithRequest<NewUser>) -> Result<User, DatabaseError> {
+    pub async fn create(&self, user: Command<NewUser>) -> Result<User, DatabaseError> {
         transaction!(self.database, users::create, user)
     }
 
     /// Changes a user, once per request id, and returns it as it is afterwards.
-    pub async fn change(&self, update: WithRequest<UpdateUser>) -> Result<User, DatabaseError> {
+    pub async fn change(&self, update: Command<UpdateUser>) -> Result<User, DatabaseError> {
         transaction!(self.database, users::change, update)
     }
 
@@ -94,7 +94,7 @@ impl UserRepository {
     }
 
     /// Deletes a user, once per request id.
-    pub async fn delete(&self, deletion: WithRequest<DeleteUser>) -> Result<(), DatabaseError> {
+    pub async fn delete(&self, deletion: Command<DeleteUser>) -> Result<(), DatabaseError> {
         transaction!(self.database, users::delete, deletion)
     }
 }

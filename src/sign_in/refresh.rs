@@ -1,17 +1,27 @@
 //! Exchanging refresh tokens.
 
 use super::{Authenticator, SessionTokens, SignInError};
-use crate::domain::{Client, Refresh, RefreshSession, RefreshedSession, Refusal};
+use crate::domain::{Client, Command, Origin, Refresh, RefreshSession, RefreshedSession, Refusal};
 
 impl Authenticator {
     /// Exchanges a refresh token for the next tokens of its session.
-    pub async fn refresh(&self, token: &str, client: Client) -> Result<SessionTokens, SignInError> {
-        let outcome = self.try_refresh(token, client).await;
+    pub async fn refresh(
+        &self,
+        token: &str,
+        client: Client,
+        origin: Origin,
+    ) -> Result<SessionTokens, SignInError> {
+        let outcome = self.try_refresh(token, client, origin).await;
         self.0.metrics.count_refresh(&outcome);
         outcome
     }
 
-    async fn try_refresh(&self, token: &str, client: Client) -> Result<SessionTokens, SignInError> {
+    async fn try_refresh(
+        &self,
+        token: &str,
+        client: Client,
+        origin: Origin,
+    ) -> Result<SessionTokens, SignInError> {
         // What this service did not issue never reaches the database.
         let presented = self.0.refresh_tokens.read(token).ok_or(Refusal::TokenInvalid)?;
         let now = self.0.clock.now();
@@ -36,7 +46,7 @@ impl Authenticator {
             policy: self.0.session_policy,
             now,
         };
-        match self.0.sessions.refresh(refresh).await? {
+        match self.0.sessions.refresh(Command::new(refresh, origin)).await? {
             RefreshedSession::Refreshed(refreshed) => self.tokens(refreshed, now),
             RefreshedSession::Refused(refusal) => {
                 if refusal == Refusal::TokenReused {

@@ -2,35 +2,53 @@
 
 use super::{Authenticator, SignInError};
 use crate::database::DatabaseError;
-use crate::domain::{EndSessions, Refusal, SessionEndReason};
+use crate::domain::{Command, EndSession, EndSessions, Origin, Refusal, SessionEndReason, SessionId};
 
 impl Authenticator {
     /// Ends the session of a refresh token, or every session of its user. Returns how many were live.
-    pub async fn sign_out(&self, token: &str, all_sessions: bool) -> Result<usize, SignInError> {
+    pub async fn sign_out(
+        &self,
+        token: &str,
+        all_sessions: bool,
+        origin: Origin,
+    ) -> Result<usize, SignInError> {
         let presented = self.0.refresh_tokens.read(token).ok_or(Refusal::TokenInvalid)?;
-        let reason = SessionEndReason::SignedOut;
-        let now = self.0.clock.now();
-        let (session, was_live) = match self.0.sessions.end(presented.session_id, reason, now).await {
-            Ok(ended) => ended,
-            // It was purged long ago.
-            Err(DatabaseError::Refused(Refusal::SessionNotFound(_))) => return Ok(0),
-            Err(error) => return Err(error.into()),
+        let ended = if all_sessions {
+            self.end_all_beside(presented.session_id, origin).await
+        } else {
+            self.end_one(presented.session_id, origin).await
         };
-        let ended = usize::from(was_live);
-        if !all_sessions {
-            return Ok(ended);
+        match ended {
+            // Purged long ago, or deleted, with the user or without.
+            Err(DatabaseError::Refused(Refusal::SessionNotFound(_) | Refusal::UserNotFound(_))) => Ok(0),
+            answer => Ok(answer?),
         }
-        let others = EndSessions {
+    }
+
+    async fn end_one(&self, session_id: SessionId, origin: Origin) -> Result<usize, DatabaseError> {
+        let end = EndSession {
+            session_id,
+            reason: SessionEndReason::SignedOut,
+            now: self.0.clock.now(),
+        };
+        let (_, was_live) = self.0.sessions.end(Command::new(end, origin)).await?;
+        Ok(usize::from(was_live))
+    }
+
+    /// Ends the session and all others of its user, at once.
+    async fn end_all_beside(
+        &self,
+        session_id: SessionId,
+        origin: Origin,
+    ) -> Result<usize, DatabaseError> {
+        // Whose a session is never changes, so that it can be looked up before it is ended.
+        let session = self.0.sessions.get(session_id).await?;
+        let end = EndSessions {
             user_id: session.user_id,
-            reason,
+            reason: SessionEndReason::SignedOut,
             except: None,
-            now,
+            now: self.0.clock.now(),
         };
-        match self.0.sessions.end_all(others).await {
-            Ok(count) => Ok(ended + count),
-            // Deleted since, and with the user every session.
-            Err(DatabaseError::Refused(Refusal::UserNotFound(_))) => Ok(ended),
-            Err(error) => Err(error.into()),
-        }
+        self.0.sessions.end_all(Command::new(end, origin)).await
     }
 }

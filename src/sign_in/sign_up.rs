@@ -2,8 +2,8 @@
 
 use super::{Attempt, Authenticator, SignInError, SignedIn};
 use crate::domain::{
-    Client, Identifier, NewLoginAttempt, NewRefreshToken, NewSignUp, NewUser, RequestRecord, Session,
-    SignInMethod, SignUpDecision, WithRequest,
+    Client, Command, Identifier, NewLoginAttempt, NewRefreshToken, NewSignUp, NewUser, Session,
+    SignInMethod, SignUpDecision,
 };
 
 impl Authenticator {
@@ -11,11 +11,15 @@ impl Authenticator {
     /// with the password, which takes a look at it like any sign-in.
     pub async fn sign_up(
         &self,
-        user: NewUser,
+        command: Command<NewUser>,
         identifier: Identifier,
         attempt: Attempt,
-        request: Option<RequestRecord>,
     ) -> Result<SignedIn, SignInError> {
+        let Command {
+            value: user,
+            request,
+            origin,
+        } = command;
         let now = user.created_at;
         let client: Client = attempt.client.clone();
         let policy = self.0.session_policy;
@@ -41,7 +45,12 @@ impl Authenticator {
             },
             user,
         };
-        match self.0.sessions.sign_up(WithRequest { value, request }).await? {
+        let sign_up = Command {
+            value,
+            request,
+            origin,
+        };
+        match self.0.sessions.sign_up(sign_up).await? {
             SignUpDecision::SignedUp(created) => Ok(SignedIn {
                 user: *created,
                 tokens: self.tokens(session, now)?,

@@ -6,7 +6,7 @@ use identity::proto::identity::v1::{
     get_lockout_request::Subject,
 };
 
-use crate::support::{Behaviour, Clients, PASSWORD, Test, behaviours, eventually, new_user};
+use crate::support::{Backend, Behaviour, Clients, PASSWORD, Test, behaviours, eventually, new_user};
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -16,13 +16,16 @@ pub fn tests() -> Vec<Behaviour> {
         rag_11_what_can_still_mean_something_stays,
         rag_11_sessions_that_were_ended_go_a_week_later,
         rag_11_attempts_are_kept_as_long_as_configured,
+        events_are_kept_as_long_as_configured,
+        the_running_server_removes_old_events_too,
+        many_events_are_removed_in_batches,
         r03_a_used_token_is_recognised_after_its_row_was_purged,
         without_a_schema_it_fails,
     ]
 }
 
 /// What the command prints, of how many rows of what.
-fn report(rows: [usize; 6]) -> String {
+fn report(rows: [usize; 7]) -> String {
     let [
         request_ids,
         sessions,
@@ -30,6 +33,7 @@ fn report(rows: [usize; 6]) -> String {
         one_time_tokens,
         login_attempts,
         lockouts,
+        user_events,
     ] = rows;
     format!(
         "{request_ids} request ids removed\n\
@@ -37,11 +41,12 @@ fn report(rows: [usize; 6]) -> String {
          {refresh_tokens} refresh tokens removed\n\
          {one_time_tokens} one-time tokens removed\n\
          {login_attempts} login attempts removed\n\
-         {lockouts} lockouts removed\n"
+         {lockouts} lockouts removed\n\
+         {user_events} user events removed\n"
     )
 }
 
-async fn assert_removed(t: &Test, rows: [usize; 6]) {
+async fn assert_removed(t: &Test, rows: [usize; 7]) {
     let outcome = t.run(&[], &["purge"]).await;
     assert_eq!(outcome, (0, report(rows), String::new()));
 }
@@ -62,8 +67,8 @@ async fn rag_11_what_has_expired_is_removed_and_nothing_else(t: Test) {
     let created = server.create(ada.clone()).await.unwrap();
     assert_eq!(count(&t, "request_ids").await, 4);
 
-    assert_removed(&t, [3, 0, 0, 0, 0, 0]).await;
-    assert_removed(&t, [0, 0, 0, 0, 0, 0]).await;
+    assert_removed(&t, [3, 0, 0, 0, 0, 0, 0]).await;
+    assert_removed(&t, [0, 0, 0, 0, 0, 0, 0]).await;
 
     assert_eq!(count(&t, "request_ids").await, 1);
     assert_eq!(count(&t, "users").await, 4);
@@ -116,8 +121,8 @@ async fn rag_11_sessions_tokens_attempts_and_lockouts_are_removed_once_they_mean
     assert_counts(&t, 2).await;
 
     // The refresh token goes with its session.
-    assert_removed(&t, [0, 1, 0, 2, 2, 3]).await;
-    assert_removed(&t, [0, 0, 0, 0, 0, 0]).await;
+    assert_removed(&t, [0, 1, 0, 2, 2, 3, 0]).await;
+    assert_removed(&t, [0, 0, 0, 0, 0, 0, 0]).await;
 
     assert_counts(&t, 1).await;
     assert_eq!(count(&t, "users").await, 2);
@@ -147,7 +152,7 @@ async fn rag_11_the_running_server_removes_the_same(t: Test) {
         true
     })
     .await;
-    assert_removed(&t, [0, 0, 0, 0, 0, 0]).await;
+    assert_removed(&t, [0, 0, 0, 0, 0, 0, 0]).await;
 }
 
 /// An hour before each of them goes.
@@ -183,7 +188,7 @@ async fn rag_11_what_can_still_mean_something_stays(t: Test) {
     let rows_before = count(&t, "lockouts").await;
 
     // The session of Ada has been over for long, and what all networks did to her was forgotten after a day.
-    assert_removed(&t, [0, 1, 0, 0, 0, 1]).await;
+    assert_removed(&t, [0, 1, 0, 0, 0, 1, 0]).await;
 
     assert_eq!(count(&t, "sessions").await, 1);
     assert_eq!(count(&t, "refresh_tokens").await, 1);
@@ -217,7 +222,7 @@ async fn rag_11_sessions_that_were_ended_go_a_week_later(t: Test) {
     let over = sign_in_and_out().await;
     t.clock.advance(days(6));
 
-    assert_removed(&t, [0, 1, 0, 0, 0, 1]).await;
+    assert_removed(&t, [0, 1, 0, 0, 0, 1, 0]).await;
 
     let reason = async |token: &str| server.refresh(token).await.unwrap_err().reason();
     assert_eq!(reason(&long_over).await, "TOKEN_INVALID");
@@ -236,8 +241,67 @@ async fn rag_11_attempts_are_kept_as_long_as_configured(t: Test) {
     };
 
     // The failures from all networks, of which there were none, are forgotten after a day.
-    assert_eq!(purge("4d").await.1, report([0, 0, 0, 0, 0, 1]));
-    assert_eq!(purge("2d").await.1, report([0, 0, 0, 0, 1, 0]));
+    assert_eq!(purge("4d").await.1, report([0, 0, 0, 0, 0, 1, 0]));
+    assert_eq!(purge("2d").await.1, report([0, 0, 0, 0, 1, 0, 0]));
+}
+
+async fn events_are_kept_as_long_as_configured(t: Test) {
+    t.clock.advance(TimeDelta::days(-401));
+    let server = t.start().await;
+    server.create_user("old@example.com").await;
+    t.clock.advance(TimeDelta::days(2));
+    server.create_user("ada@example.com").await;
+    server.shutdown().await;
+    let purge = async |variables: &[(&str, &str)]| t.run(variables, &["purge"]).await.1;
+    let retention = |days| [("IDENTITY_EVENT_RETENTION", days)];
+
+    // 400 days, unless it is said otherwise.
+    assert_eq!(purge(&retention("402d")).await, report([0; 7]));
+    assert_eq!(purge(&[]).await, report([0, 0, 0, 0, 0, 0, 1]));
+    assert_eq!(purge(&retention("400d")).await, report([0; 7]));
+    assert_eq!(count(&t, "user_events").await, 1);
+    assert_eq!(purge(&retention("398d")).await, report([0, 0, 0, 0, 0, 0, 1]));
+    // The users have nothing to do with it.
+    assert_eq!(count(&t, "users").await, 2);
+}
+
+async fn the_running_server_removes_old_events_too(t: Test) {
+    let setting = [("IDENTITY_EVENT_RETENTION", "30d")];
+    t.clock.advance(TimeDelta::days(-31));
+    let server = t.start_with(&setting).await;
+    server.create_user("old@example.com").await;
+    t.clock.advance(TimeDelta::days(31));
+    server.create_user("ada@example.com").await;
+
+    let _other = t.start_with(&setting).await;
+
+    eventually("the old one is gone", async || {
+        count(&t, "user_events").await == 1
+    })
+    .await;
+}
+
+/// More than one batch, and not a whole number of them.
+async fn many_events_are_removed_in_batches(t: Test) {
+    const ROWS: usize = 1234;
+    let server = t.start().await;
+    server.create_user("ada@example.com").await;
+    let numbers = format!(
+        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {ROWS})"
+    );
+    let (id, long_ago) = match t.backend {
+        Backend::Sqlite => ("randomblob(16)", "0"),
+        Backend::Postgres => ("gen_random_uuid()", "to_timestamp(0)"),
+    };
+    t.sql(&format!(
+        "{numbers} INSERT INTO user_events (id, user_id, type, actor_kind, correlation_id, occurred_at)
+         SELECT {id}, {id}, 'user_created', 'system', 'filler', {long_ago} FROM numbers"
+    ))
+    .await
+    .unwrap();
+
+    assert_removed(&t, [0, 0, 0, 0, 0, 0, ROWS]).await;
+    assert_eq!(count(&t, "user_events").await, 1);
 }
 
 /// Rows of used tokens are not what reuse is recognised by, so that they need not be kept for as long as a
@@ -255,7 +319,7 @@ async fn r03_a_used_token_is_recognised_after_its_row_was_purged(t: Test) {
     assert_eq!(count(&t, "refresh_tokens").await, 5);
 
     // Issued 40, 30 and 20 days ago, each for 14: the first two have been over for more than a week.
-    assert_removed(&t, [0, 0, 2, 0, 0, 1]).await;
+    assert_removed(&t, [0, 0, 2, 0, 0, 1, 0]).await;
 
     assert_eq!(count(&t, "refresh_tokens").await, 3);
     assert!(server.is_active(&latest.access_token).await);

@@ -28,12 +28,14 @@ const SECRET_WORDS: [&str; 5] = ["password", "token", "secret", "credential", "p
 
 /// Fields that only sound like it. A page token names a place in a list, and is encrypted;
 /// the id of a token is not the token.
-const NOT_SECRET: [&str; 7] = [
+const NOT_SECRET: [&str; 9] = [
     "identity.v1.IntrospectTokenResponse.token_id",
     "identity.v1.ListLoginAttemptsRequest.page_token",
     "identity.v1.ListLoginAttemptsResponse.next_page_token",
     "identity.v1.ListSessionsRequest.page_token",
     "identity.v1.ListSessionsResponse.next_page_token",
+    "identity.v1.ListUserEventsRequest.page_token",
+    "identity.v1.ListUserEventsResponse.next_page_token",
     "identity.v1.ListUsersRequest.page_token",
     "identity.v1.ListUsersResponse.next_page_token",
 ];

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use identity::proto::google::r#type::Date;
 use identity::proto::identity::v1::{
-    CreateUserRequest, ListUsersRequest, LookupUserRequest, SignUpRequest, UpdateUserRequest, User,
-    lookup_user_request::Identifier,
+    Actor, ActorKind, CreateUserRequest, ListUserEventsRequest, ListUsersRequest, LookupUserRequest,
+    SignUpRequest, UpdateUserRequest, User, UserEventFilter, lookup_user_request::Identifier,
 };
 use prost::Message;
 use prost_reflect::{
@@ -48,7 +48,11 @@ const PATIENT: [(&str, &str); 3] = [
 ];
 
 /// What must be among the rules that were tried, lest the test should pass because it found none.
-const MUST_BE_TRIED: [&str; 17] = [
+const MUST_BE_TRIED: [&str; 21] = [
+    "ListUserEvents filter.actor.kind enum.defined_only",
+    "ListUserEvents filter.actor.kind enum.not_in",
+    "ListUserEvents filter.types repeated.items.enum",
+    "ListUserEvents filter.types repeated.max_items",
     "ChangePassword new_password string.max_bytes",
     "GetLockout subject oneof.required",
     "RefreshTokens client.client_id string.pattern",
@@ -237,6 +241,22 @@ fn base(method: &MethodDescriptor) -> DynamicMessage {
         "LookupUser" => {
             let identifier = Some(Identifier::Email("nobody@example.com".to_owned()));
             LookupUserRequest { identifier }.encode_to_vec()
+        }
+        "ListUserEvents" => {
+            // Whose doings are asked for, of some kind.
+            let actor = Some(Actor {
+                kind: ActorKind::Service.into(),
+                name: String::new(),
+            });
+            let filter = Some(UserEventFilter {
+                actor,
+                ..UserEventFilter::default()
+            });
+            ListUserEventsRequest {
+                filter,
+                ..ListUserEventsRequest::default()
+            }
+            .encode_to_vec()
         }
         "ListUsers" => ListUsersRequest::default().encode_to_vec(),
         "SignUp" => SignUpRequest {

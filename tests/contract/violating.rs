@@ -1,7 +1,7 @@
 //! Values that break a rule of `buf.validate`, and no other.
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, OneofDescriptor, ReflectMessage, Value,
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, OneofDescriptor, ReflectMessage, Value,
 };
 
 /// A rule, and how a request breaks it.
@@ -38,6 +38,9 @@ const PATTERNS: [(&str, &[&str]); 2] = [
 
 /// Texts that are no address of a machine.
 const NOT_IPS: [&str; 6] = ["nope", "1.2.3", "1.2.3.4/8", "::g", "localhost", "256.1.1.1"];
+
+/// Numbers that are values of no enum.
+const NOT_DEFINED: [i32; 3] = [-1, 9999, i32::MAX];
 
 /// Returns every breach of the rules of a field. Fails for a rule that it does not know.
 pub fn breaches(pool: &DescriptorPool, field: &FieldDescriptor) -> Vec<Breach> {
@@ -158,17 +161,45 @@ fn breaches_of(field: &FieldDescriptor, rule: &str, limit: &Value) -> Vec<Breach
                 breach(Some(Value::I32(i32::MIN))),
             ]
         }
-        ("repeated.min_items", Some(least)) => vec![breach(Some(ids(least - 1)))],
-        ("repeated.max_items", Some(most)) => vec![breach(Some(ids(most + 1)))],
+        ("enum.defined_only", _) => NOT_DEFINED
+            .into_iter()
+            .map(|unknown| breach(Some(Value::EnumNumber(unknown))))
+            .collect(),
+        ("enum.not_in", _) => limit
+            .as_list()
+            .unwrap()
+            .iter()
+            .map(|excluded| breach(Some(Value::EnumNumber(excluded.as_i32().unwrap()))))
+            .collect(),
+        ("repeated.min_items", Some(least)) => vec![breach(Some(items(field, least - 1)))],
+        ("repeated.max_items", Some(most)) => vec![breach(Some(items(field, most + 1)))],
         ("repeated.items", _) => breaches_of_items(field, limit.as_message().unwrap()),
         _ => panic!("how is {rule} of {} violated?", field.full_name()),
     }
 }
 
-/// Breaks the rules of the items of a list of ids in the second one.
+/// Breaks the rules of the items of a list in the second one.
 fn breaches_of_items(field: &FieldDescriptor, rules: &DynamicMessage) -> Vec<Breach> {
-    let known = rules.to_string();
-    assert_eq!(known, "string{uuid:true}", "the items of {}", field.full_name());
+    match rules.to_string().as_str() {
+        "string{uuid:true}" => breaches_of_ids(),
+        "enum{defined_only:true,not_in:[0]}" => breaches_of_enum_values(),
+        unknown => panic!("how is {unknown} of the items of {} violated?", field.full_name()),
+    }
+}
+
+fn breaches_of_enum_values() -> Vec<Breach> {
+    NOT_DEFINED
+        .into_iter()
+        .chain([0])
+        .map(|number| Breach {
+            rule: "repeated.items.enum".to_owned(),
+            value: Some(Value::List(vec![Value::EnumNumber(1), Value::EnumNumber(number)])),
+            suffix: "[1]",
+        })
+        .collect()
+}
+
+fn breaches_of_ids() -> Vec<Breach> {
     NOT_UUIDS
         .into_iter()
         .chain([""])
@@ -183,8 +214,14 @@ fn breaches_of_items(field: &FieldDescriptor, rules: &DynamicMessage) -> Vec<Bre
         .collect()
 }
 
-fn ids(count: usize) -> Value {
-    Value::List(vec![Value::String(UUID.to_owned()); count])
+/// So many items that are as they should be.
+fn items(field: &FieldDescriptor, count: usize) -> Value {
+    let item = if matches!(field.kind(), Kind::Enum(_)) {
+        Value::EnumNumber(1)
+    } else {
+        Value::String(UUID.to_owned())
+    };
+    Value::List(vec![item; count])
 }
 
 /// A text of `length` bytes in which only the length is wrong, where the field asks for a form.

@@ -29,6 +29,10 @@ const USERS_PER_KILL: usize = 50;
 /// How many callers create users at the same time.
 const WRITERS: usize = 8;
 
+/// How many users there are whose creation is not on record.
+const UNRECORDED: &str = "SELECT count(*) AS value FROM users WHERE id NOT IN
+    (SELECT user_id FROM user_events WHERE type = 'user_created')";
+
 /// A call to create a user that can be repeated.
 #[derive(Debug, Clone)]
 struct Call {
@@ -117,6 +121,11 @@ async fn o04_no_acknowledged_user_is_lost_in_20_kills(t: Test) {
     // No failed call was carried out beside its repetition.
     let count = t.sql_value("SELECT count(*) AS value FROM users").await;
     assert_eq!(count, Some(ids.len().to_string()));
+    // Each is on record, once, and so is nothing that did not happen.
+    let unrecorded = t.sql_value(UNRECORDED).await;
+    assert_eq!(unrecorded.as_deref(), Some("0"), "users without their event");
+    let events = t.sql_value("SELECT count(*) AS value FROM user_events").await;
+    assert_eq!(events, Some(ids.len().to_string()));
     if t.backend == Backend::Sqlite {
         let integrity = t
             .sql_value("SELECT integrity_check AS value FROM pragma_integrity_check")
@@ -159,6 +168,17 @@ async fn d04_no_acknowledged_user_is_lost_when_the_database_crashes(t: Test) {
         .await
         .unwrap();
     assert_eq!(rows[0][0], Some(ids.len().to_string()));
+    let unrecorded = cluster.psql("postgres", UNRECORDED).await.unwrap();
+    assert_eq!(
+        unrecorded[0][0].as_deref(),
+        Some("0"),
+        "users without their event"
+    );
+    let events = cluster
+        .psql("postgres", "SELECT count(*) FROM user_events")
+        .await
+        .unwrap();
+    assert_eq!(events[0][0], Some(ids.len().to_string()));
 }
 
 async fn assert_all_there(clients: &Clients, ids: &[String]) {

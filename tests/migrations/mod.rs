@@ -22,7 +22,7 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The names of the migrations, oldest first.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     "2026-11-21-000001_create_users",
     "2026-11-21-000002_create_request_ids",
     "2026-11-21-000003_create_sessions",
@@ -30,7 +30,13 @@ const MIGRATIONS: [&str; 7] = [
     "2026-11-21-000005_create_signing_keys",
     "2026-11-21-000006_create_one_time_tokens",
     "2026-11-21-000007_create_service_tokens",
+    "2026-11-21-000008_create_user_events",
 ];
+
+/// How many migrations there are.
+fn count() -> String {
+    MIGRATIONS.len().to_string()
+}
 
 /// Runs `identity migrate …`, which must succeed, and returns what it printed.
 async fn migrate(t: &Test, arguments: &[&str]) -> String {

@@ -200,7 +200,7 @@ async fn start_over(t: &Test) {
         Backend::Postgres => t.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await,
         Backend::Sqlite => {
             t.sql(
-                "DROP TABLE IF EXISTS request_ids; DROP TABLE one_time_tokens; DROP TABLE signing_keys;
+                "DROP TABLE IF EXISTS request_ids; DROP TABLE user_events; DROP TABLE service_tokens; DROP TABLE one_time_tokens; DROP TABLE signing_keys;
                  DROP TABLE lockouts; DROP TABLE login_attempts; DROP TABLE refresh_tokens; DROP TABLE sessions;
                  DROP TABLE users; DROP TABLE migration_checksums; DROP TABLE __diesel_schema_migrations",
             )

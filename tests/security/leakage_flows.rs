@@ -5,9 +5,10 @@ use identity::proto::identity::v1::{
     ConfirmEmailVerificationRequest, ConfirmPasswordResetRequest, CreateEmailVerificationRequest,
     CreatePasswordResetRequest, GetLockoutRequest, GetMeRequest, GetPasswordStatusRequest,
     GetSessionRequest, IntrospectTokenRequest, ListLoginAttemptsRequest, ListSessionsRequest,
-    LoginAttemptFilter, RefreshTokensRequest, RemovePasswordRequest, RevokeAllSessionsRequest,
-    RevokeSessionRequest, SetPasswordRequest, SignInWithPasswordRequest, SignOutRequest, SignUpRequest,
-    Tokens, UnblockUserRequest, User, VerifyPasswordRequest, clear_lockout_request, get_lockout_request,
+    ListUserEventsRequest, LoginAttemptFilter, RefreshTokensRequest, RemovePasswordRequest,
+    RevokeAllSessionsRequest, RevokeSessionRequest, SetPasswordRequest, SignInWithPasswordRequest,
+    SignOutRequest, SignUpRequest, Tokens, UnblockUserRequest, User, VerifyPasswordRequest,
+    clear_lockout_request, get_lockout_request,
 };
 use prost::Message;
 use tonic::{Response, Status};
@@ -371,6 +372,12 @@ async fn look_around(clients: &Clients, trail: &mut Trail, user: &User) {
             ..ListLoginAttemptsRequest::default()
         };
         trail.note(clients.security().list_login_attempts(attempts).await);
+        let events = ListUserEventsRequest {
+            page_size: 100,
+            page_token: page_token.to_owned(),
+            ..ListUserEventsRequest::default()
+        };
+        trail.note(clients.security().list_user_events(events).await);
     }
     for user_id in ["", PASSWORD] {
         let filter = LoginAttemptFilter {

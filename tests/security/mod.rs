@@ -4,7 +4,7 @@ mod leakage;
 mod leakage_flows;
 mod malformed;
 pub mod raw;
-mod scan;
+pub mod scan;
 mod secrets;
 
 use crate::support::Behaviour;

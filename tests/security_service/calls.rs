@@ -2,7 +2,8 @@
 
 use identity::proto::identity::v1::{
     ClearLockoutRequest, GetLockoutRequest, ListLoginAttemptsRequest, ListLoginAttemptsResponse,
-    Lockout, LoginAttempt, LoginAttemptFilter, clear_lockout_request, get_lockout_request,
+    ListUserEventsRequest, ListUserEventsResponse, Lockout, LoginAttempt, LoginAttemptFilter, UserEvent,
+    UserEventFilter, UserEventType, clear_lockout_request, get_lockout_request,
 };
 
 use crate::support::{Clients, Failure};
@@ -70,4 +71,39 @@ pub async fn attempts(
         ..ListLoginAttemptsRequest::default()
     };
     Ok(page(clients, request).await?.login_attempts)
+}
+
+/// Returns a page of events.
+pub async fn event_page(
+    clients: &Clients,
+    request: ListUserEventsRequest,
+) -> Result<ListUserEventsResponse, Failure> {
+    Ok(clients.security().list_user_events(request).await?.into_inner())
+}
+
+/// Returns the newest 100 events that match a filter.
+pub async fn events(clients: &Clients, filter: UserEventFilter) -> Result<Vec<UserEvent>, Failure> {
+    let request = ListUserEventsRequest {
+        filter: Some(filter),
+        page_size: 100,
+        ..ListUserEventsRequest::default()
+    };
+    Ok(event_page(clients, request).await?.user_events)
+}
+
+/// Returns what happened to a user, in the order in which it happened.
+pub async fn history(clients: &Clients, user_id: &str) -> Vec<UserEvent> {
+    let filter = UserEventFilter {
+        user_id: user_id.to_owned(),
+        ..UserEventFilter::default()
+    };
+    let mut found = events(clients, filter).await.expect("events");
+    found.reverse();
+    found
+}
+
+/// Returns the types of what happened to a user, in the order in which it happened.
+pub async fn history_types(clients: &Clients, user_id: &str) -> Vec<UserEventType> {
+    let found = history(clients, user_id).await;
+    found.iter().map(UserEvent::r#type).collect()
 }

@@ -257,6 +257,9 @@ pub async fn assert_no_orphans(t: &Test) {
         "refresh_tokens WHERE session_id NOT IN (SELECT id FROM sessions)",
         "one_time_tokens WHERE user_id NOT IN (SELECT id FROM users)",
         "login_attempts WHERE user_id IS NOT NULL AND user_id NOT IN (SELECT id FROM users)",
+        // Whoever was deleted has no later event.
+        "user_events AS deletion WHERE type = 'user_deleted' AND EXISTS (SELECT 1 FROM user_events AS later
+             WHERE later.user_id = deletion.user_id AND later.sequence > deletion.sequence)",
     ] {
         assert_eq!(count(t, orphans).await, 0, "{orphans}");
     }

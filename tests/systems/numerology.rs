@@ -391,7 +391,7 @@ async fn num_12_users_are_managed_through_the_repository(t: Test) {
     assert_eq!(changed.profile.full_name.unwrap().as_str(), "Ada Lovelace");
 
     users
-        .delete(without_request_id(DeleteUser { id, etag: None }))
+        .delete(without_request_id(DeleteUser { id, etag: None, now }))
         .await
         .unwrap();
     assert_eq!(users.get_by_email(&email).await.unwrap(), None);

@@ -31,10 +31,16 @@ pub fn echoed_statements(process: &Process) -> Vec<String> {
 /// Returns the plan of the last statement on users that the process sent. `arguments` are the values of its
 /// parameters as SQL, which PostgreSQL plans by and SQLite does not.
 pub async fn plan_of_last_read(t: &Test, process: &Process, arguments: &str) -> String {
+    plan_of_last_read_of(t, process, "users", arguments).await
+}
+
+/// Returns the plan of the last statement on a table.
+pub async fn plan_of_last_read_of(t: &Test, process: &Process, table: &str, arguments: &str) -> String {
+    let froms = [format!("FROM \"{table}\""), format!("FROM `{table}`")];
     let statement = echoed_statements(process)
         .into_iter()
-        .rfind(|statement| statement.contains("FROM \"users\"") || statement.contains("FROM `users`"))
-        .expect("a statement on users");
+        .rfind(|statement| froms.iter().any(|from| statement.contains(from)))
+        .expect("a statement on the table");
     match t.backend {
         Backend::Postgres => {
             let query =

@@ -16,7 +16,7 @@ use prost::Message;
 use ring::digest::{SHA256, digest};
 
 use super::rag::CONFIGURATION;
-use super::repository::{database, new_named, refusal};
+use super::repository::{database, new_named, operator, refusal, without_request_id};
 use super::{columns, count, index_names};
 use crate::support::{Backend, Behaviour, PASSWORD, Test, TestServer, behaviours};
 
@@ -194,13 +194,17 @@ async fn rag_04_a_token_is_valid_until_it_is_used_revoked_or_expires(t: Test) {
         policy: POLICY,
         now,
     };
-    let outcome = fixture.sessions.refresh(refresh).await.unwrap();
+    let outcome = fixture
+        .sessions
+        .refresh(without_request_id(refresh))
+        .await
+        .unwrap();
     assert!(matches!(outcome, RefreshedSession::Refreshed(_)), "{outcome:?}");
     let used = fixture.get(1).await.unwrap();
     assert_eq!((used.used_at, used.revoked_at), (Some(now), None));
     assert!(!used.is_valid(now) && fixture.get(2).await.unwrap().is_valid(now));
 
-    fixture.tokens.revoke([3; 32], now).await.unwrap();
+    fixture.tokens.revoke([3; 32], now, operator()).await.unwrap();
     let revoked = fixture.get(3).await.unwrap();
     assert_eq!((revoked.used_at, revoked.revoked_at), (None, Some(now)));
     assert!(!revoked.is_valid(now));
@@ -243,7 +247,7 @@ async fn rag_07_rag_09_one_token_is_revoked(t: Test) {
     fixture.create(&fixture.ada, 2, now).await;
     fixture.create(&fixture.ada, 3, now - POLICY.idle_lifetime).await;
 
-    let was_valid = |byte| fixture.tokens.revoke([byte; 32], now);
+    let was_valid = |byte| fixture.tokens.revoke([byte; 32], now, operator());
 
     assert!(was_valid(1).await.unwrap());
     assert!(!was_valid(1).await.unwrap(), "it has been revoked already");
@@ -268,21 +272,27 @@ async fn rag_07_rag_09_all_tokens_of_a_user_are_revoked_and_counted(t: Test) {
     }
     fixture.create(&fixture.ada, 5, now - POLICY.idle_lifetime).await;
     fixture.create(&grace, 6, now).await;
-    fixture.tokens.revoke([4; 32], now).await.unwrap();
+    fixture.tokens.revoke([4; 32], now, operator()).await.unwrap();
 
-    let revoked = fixture.tokens.revoke_all_for_user(fixture.ada.id, now).await;
+    let revoked = fixture
+        .tokens
+        .revoke_all_for_user(fixture.ada.id, now, operator())
+        .await;
 
     assert_eq!(revoked.unwrap(), 3, "neither the revoked nor the expired one");
     for byte in 1..=5 {
         assert!(!fixture.is_valid(byte, now).await, "{byte}");
     }
     assert!(fixture.is_valid(6, now).await);
-    let again = fixture.tokens.revoke_all_for_user(fixture.ada.id, now).await;
+    let again = fixture
+        .tokens
+        .revoke_all_for_user(fixture.ada.id, now, operator())
+        .await;
     assert_eq!(again.unwrap(), 0);
     let unknown = UserId::generate(now);
     let error = fixture
         .tokens
-        .revoke_all_for_user(unknown, now)
+        .revoke_all_for_user(unknown, now, operator())
         .await
         .unwrap_err();
     assert_eq!(refusal(&error), Some(Refusal::UserNotFound(unknown)));
@@ -303,7 +313,7 @@ async fn rag_07_rag_09_expired_tokens_are_deleted_after_seven_days(t: Test) {
         fixture.create(&fixture.ada, byte, created_at).await;
     }
     // Revoked or not: only the time counts.
-    fixture.tokens.revoke([5; 32], now).await.unwrap();
+    fixture.tokens.revoke([5; 32], now, operator()).await.unwrap();
     let delete = |days| fixture.tokens.delete_expired(days, now);
 
     assert_eq!(delete(8).await.unwrap(), 1);

@@ -2,7 +2,7 @@
 
 use identity::clock::{Clock, SystemClock};
 use identity::database::{Database, DatabaseError};
-use identity::domain::{Email, NewUser, Profile, Refusal, UserId, WithRequest};
+use identity::domain::{Actor, Command, Email, NewUser, Origin, Profile, Refusal, UserId};
 use identity::repositories::UserRepository;
 use identity::telemetry::DatabaseMetrics;
 
@@ -21,7 +21,7 @@ pub async fn repository(t: &Test, configuration: &[(&str, &str)]) -> UserReposit
 }
 
 /// A user to create, with an email and nothing else.
-pub fn new_named(email: &str) -> WithRequest<NewUser> {
+pub fn new_named(email: &str) -> Command<NewUser> {
     let now = SystemClock.now();
     without_request_id(NewUser {
         id: UserId::generate(now),
@@ -35,8 +35,13 @@ pub fn new_named(email: &str) -> WithRequest<NewUser> {
 }
 
 /// A change that nobody gave a request id.
-pub fn without_request_id<T>(value: T) -> WithRequest<T> {
-    WithRequest { value, request: None }
+pub fn without_request_id<T>(value: T) -> Command<T> {
+    Command::new(value, operator())
+}
+
+/// Where the changes come from that tests make without a server.
+pub fn operator() -> Origin {
+    Origin::beside_calls(Actor::Operator)
 }
 
 /// Returns why a change was refused, if it was.

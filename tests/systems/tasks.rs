@@ -86,7 +86,7 @@ async fn tsk_06_the_schema_is_added_to_a_database_that_holds_tasks(t: Test) {
     assert_eq!(t.sql_values(tasks).await, tasks_before);
     assert!(table_names(&t).await.contains(&"users".to_owned()));
 
-    t.sql("DELETE FROM users; DELETE FROM signing_keys")
+    t.sql("DELETE FROM users; DELETE FROM signing_keys; DELETE FROM user_events")
         .await
         .unwrap();
     migrate_down(&t).await;

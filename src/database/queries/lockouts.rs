@@ -5,11 +5,14 @@ use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, OptionalExtensio
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable};
 use diesel_async::RunQueryDsl;
 
-use super::{COUNT_ATTEMPT, Connection};
+use super::{COUNT_ATTEMPT, Connection, keep_user, user_events};
 use crate::database::DatabaseError;
 use crate::database::schema::lockouts;
 use crate::database::sql_types::{StoredTime, UtcTimestamp};
-use crate::domain::{Lockout, LockoutKey, LockoutPolicy, Refusal, Reservation, ReserveAttempt};
+use crate::domain::{
+    ClearLockout, Command, Lockout, LockoutKey, LockoutPolicy, NewUserEvent, Refusal, Reservation,
+    ReserveAttempt, UserEventType,
+};
 
 /// The network of the row that counts for all networks.
 const ALL_NETWORKS: &[u8] = &[];
@@ -197,16 +200,30 @@ pub(crate) async fn get(
 /// Forgets the failures of a subject, but not the networks it is known from.
 pub(crate) async fn clear(
     tx: &mut Connection,
-    (subject, now): &([u8; 32], DateTime<Utc>),
+    Command {
+        value: clear, origin, ..
+    }: &Command<ClearLockout>,
 ) -> Result<(), DatabaseError> {
-    diesel::update(lockouts::table.filter(lockouts::subject.eq(subject.as_slice())))
+    // The user first, as everything else that locks both. One who has been deleted meanwhile has no more events.
+    let user = match clear.user_id {
+        Some(user_id) => keep_user(tx, user_id).await?,
+        None => None,
+    };
+    let failed = lockouts::table
+        .filter(lockouts::subject.eq(clear.subject.as_slice()))
+        .filter(lockouts::failures.gt(0));
+    let cleared = diesel::update(failed)
         .set((
             lockouts::failures.eq(0),
-            lockouts::retry_at.eq(StoredTime(*now)),
-            lockouts::updated_at.eq(StoredTime(*now)),
+            lockouts::retry_at.eq(StoredTime(clear.now)),
+            lockouts::updated_at.eq(StoredTime(clear.now)),
         ))
         .execute(tx)
         .await?;
+    if let Some(user) = user.filter(|_| cleared > 0) {
+        let event = NewUserEvent::new(user.id, UserEventType::LockoutCleared, origin, clear.now);
+        user_events::record(tx, &event).await?;
+    }
     Ok(())
 }
 

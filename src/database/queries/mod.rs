@@ -12,6 +12,7 @@ pub(crate) mod service_tokens;
 pub(crate) mod sessions;
 pub(crate) mod sign_ins;
 pub(crate) mod signing_keys;
+pub(crate) mod user_events;
 pub(crate) mod users;
 
 use super::{

@@ -10,8 +10,7 @@ use crate::database::DatabaseError;
 use crate::database::schema::one_time_tokens;
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
 use crate::domain::{
-    ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose, Refusal, User, UserId, WithRequest,
-    new_uuid,
+    Command, ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose, Refusal, User, UserId, new_uuid,
 };
 
 /// Stores a token in place of the user's earlier ones for the same purpose, and returns the user.
@@ -84,8 +83,13 @@ pub(crate) async fn find_user(
 /// Uses a token, and changes the user as it allows.
 pub(crate) async fn confirm(
     tx: &mut Connection,
-    WithRequest { value, request }: &WithRequest<ConfirmOneTimeToken>,
+    command: &Command<ConfirmOneTimeToken>,
 ) -> Result<User, DatabaseError> {
+    let Command {
+        value,
+        request,
+        origin,
+    } = command;
     if let Claim::Done(id) = request_ids::claim(tx, request.as_ref(), value.user_id).await? {
         return users::present(tx, id).await;
     }
@@ -102,7 +106,7 @@ pub(crate) async fn confirm(
     if used != 1 {
         return Err(Refusal::TokenReused.into());
     }
-    users::apply(tx, user, &value.change, value.now).await
+    users::apply(tx, user, &value.change, value.now, origin).await
 }
 
 /// Deletes tokens that expired a while ago, at most `batch` of them, and returns how many.

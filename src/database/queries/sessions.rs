@@ -6,14 +6,17 @@ use diesel::prelude::{
 };
 use diesel_async::RunQueryDsl;
 
-use super::{Backend, Connection, keep_user, lock_session, lock_user, login_attempts, refresh_tokens};
+use super::{
+    Backend, Connection, keep_user, lock_session, lock_user, login_attempts, refresh_tokens, user_events,
+};
 use crate::database::DatabaseError;
 use crate::database::rows::{SessionRow, UserRow};
 use crate::database::schema::{sessions, signing_keys, users as users_table};
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
 use crate::domain::{
-    EndSessions, ListSessions, LoginFailure, NewLoginAttempt, NewRefreshToken, Refresh, RefreshSession,
-    RefreshedSession, Refusal, Session, SessionEndReason, SessionId, SignInMethod, User,
+    Command, EndSession, EndSessions, ListSessions, LoginFailure, NewLoginAttempt, NewRefreshToken,
+    NewUserEvent, Refresh, RefreshSession, RefreshedSession, Refusal, Session, SessionEndReason,
+    SessionId, SignInMethod, User, UserEventType,
 };
 
 /// Returns a session.
@@ -144,7 +147,11 @@ pub(super) async fn make_room(
 /// Exchanges a refresh token, or says why not. A token that was used before ends its session.
 pub(crate) async fn refresh(
     tx: &mut Connection,
-    refresh: &RefreshSession,
+    Command {
+        value: refresh,
+        origin,
+        ..
+    }: &Command<RefreshSession>,
 ) -> Result<RefreshedSession, DatabaseError> {
     // The user first: a deletion locks in this order, too.
     let user = keep_user(tx, refresh.user_id).await?;
@@ -170,7 +177,10 @@ pub(crate) async fn refresh(
         Refresh::Rotate => rotate(tx, session, refresh).await,
         Refresh::Reused => {
             record(tx, &session, refresh, LoginFailure::TokenReused).await?;
-            end_locked(tx, session, SessionEndReason::TokenReused, refresh.now).await?;
+            let event_type = UserEventType::RefreshTokenReused;
+            let event = NewUserEvent::new(session.user_id, event_type, origin, refresh.now)
+                .of_session(session.id);
+            end_locked(tx, session, SessionEndReason::TokenReused, &event).await?;
             Ok(RefreshedSession::Refused(Refusal::TokenReused))
         }
     }
@@ -226,25 +236,31 @@ async fn record(
 /// Ends a session, and returns it as it is afterwards and whether it was live until then.
 pub(crate) async fn end(
     tx: &mut Connection,
-    (id, reason, now): &(SessionId, SessionEndReason, DateTime<Utc>),
+    Command {
+        value: end, origin, ..
+    }: &Command<EndSession>,
 ) -> Result<Option<(Session, bool)>, DatabaseError> {
-    let Some(session) = lock_session(tx, *id).await? else {
+    let Some(session) = lock_session(tx, end.session_id).await? else {
         return Ok(None);
     };
-    let was_live = session.is_live(*now);
-    let ended = end_locked(tx, session, *reason, *now).await?;
+    let was_live = session.is_live(end.now);
+    let event = NewUserEvent::new(session.user_id, UserEventType::SessionsRevoked, origin, end.now)
+        .of_session(session.id);
+    let ended = end_locked(tx, session, end.reason, &event).await?;
     Ok(Some((ended, was_live)))
 }
 
+/// Ends a session that this transaction has locked, and records the event, unless it was ended before.
 async fn end_locked(
     tx: &mut Connection,
     mut session: Session,
     reason: SessionEndReason,
-    now: DateTime<Utc>,
+    event: &NewUserEvent<'_>,
 ) -> Result<Session, DatabaseError> {
     if session.ended.is_some() {
         return Ok(session);
     }
+    let now = event.occurred_at;
     diesel::update(sessions::table.find(StoredUuid::from(session.id)))
         .set((
             sessions::revoked_at.eq(Some(StoredTime(now))),
@@ -253,12 +269,24 @@ async fn end_locked(
         .execute(tx)
         .await?;
     refresh_tokens::revoke_of_sessions(tx, &[session.id.into()], now).await?;
+    user_events::record(tx, event).await?;
     session.ended = Some((now, reason));
     Ok(session)
 }
 
-/// Ends the sessions of a user, and returns how many of them were live.
-pub(crate) async fn end_all(tx: &mut Connection, end: &EndSessions) -> Result<usize, DatabaseError> {
+/// How many sessions were ended.
+pub(super) struct EndedSessions {
+    /// All of them.
+    pub(super) all: usize,
+    /// Those that had not expired.
+    pub(super) live: usize,
+}
+
+/// Ends the sessions of a user. The event is for the caller to record, who knows what they were ended for.
+pub(super) async fn end_all(
+    tx: &mut Connection,
+    end: &EndSessions,
+) -> Result<EndedSessions, DatabaseError> {
     let kept = end.except.map_or(StoredUuid(uuid::Uuid::nil()), StoredUuid::from);
     let of_user = sessions::table
         .filter(sessions::user_id.eq(StoredUuid::from(end.user_id)))
@@ -273,23 +301,34 @@ pub(crate) async fn end_all(tx: &mut Connection, end: &EndSessions) -> Result<us
         .get_results(tx)
         .await?;
     refresh_tokens::revoke_of_user(tx, end).await?;
-    Ok(ended.into_iter().filter(|expiry| end.now < expiry.0).count())
+    Ok(EndedSessions {
+        all: ended.len(),
+        live: ended.into_iter().filter(|expiry| end.now < expiry.0).count(),
+    })
 }
 
 /// Ends every session of a user that somebody asked for by its id, and returns how many were live.
-/// Access tokens that are out are not accepted any more.
+/// Access tokens that are out are not accepted any more. Without a session there are none, and nothing changes.
 pub(crate) async fn end_all_of_user(
     tx: &mut Connection,
-    end: &EndSessions,
+    Command {
+        value: end, origin, ..
+    }: &Command<EndSessions>,
 ) -> Result<usize, DatabaseError> {
-    if lock_user(tx, end.user_id).await?.is_none() {
-        return Err(Refusal::UserNotFound(end.user_id).into());
+    let user = lock_user(tx, end.user_id).await?;
+    let user = user.ok_or(Refusal::UserNotFound(end.user_id))?;
+    let ended = end_all(tx, end).await?;
+    if ended.all == 0 {
+        return Ok(0);
     }
     diesel::update(users_table::table.find(StoredUuid::from(end.user_id)))
         .set(users_table::tokens_valid_after.eq(Some(StoredTime(end.now))))
         .execute(tx)
         .await?;
-    end_all(tx, end).await
+    let occurred_at = user.next_change_at(end.now);
+    let event = NewUserEvent::new(user.id, UserEventType::SessionsRevoked, origin, occurred_at);
+    user_events::record(tx, &event).await?;
+    Ok(ended.live)
 }
 
 /// Deletes sessions that expired or were ended a while ago, at most `batch` of them, and returns how many.

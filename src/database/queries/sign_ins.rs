@@ -4,8 +4,8 @@ use super::request_ids::{self, Claim};
 use super::{Connection, lock_user, lockouts, login_attempts, sessions, users};
 use crate::database::DatabaseError;
 use crate::domain::{
-    LoginFailure, NewLoginAttempt, NewSignUp, Refusal, SignInDecision, SignUpDecision, VerifiedSignIn,
-    WithRequest,
+    Command, LoginFailure, NewLoginAttempt, NewSignUp, Refusal, SignInDecision, SignUpDecision,
+    VerifiedSignIn,
 };
 
 /// Begins the session of a user whose password is right, unless the user is kept out.
@@ -52,8 +52,13 @@ pub(crate) async fn complete(
 /// Creates a user and begins the first session, once per request id.
 pub(crate) async fn sign_up(
     tx: &mut Connection,
-    WithRequest { value, request }: &WithRequest<NewSignUp>,
+    command: &Command<NewSignUp>,
 ) -> Result<SignUpDecision, DatabaseError> {
+    let Command {
+        value,
+        request,
+        origin,
+    } = command;
     let NewSignUp {
         user,
         token,
@@ -63,7 +68,7 @@ pub(crate) async fn sign_up(
     if let Claim::Done(id) = request_ids::claim(tx, request.as_ref(), user.id).await? {
         return Ok(SignUpDecision::Repeated(id));
     }
-    let created = users::insert(tx, user).await?;
+    let created = users::insert(tx, user, origin).await?;
     sessions::begin(tx, token).await?;
     login_attempts::insert(tx, attempt).await?;
     let reservation = lockouts::reserve(tx, counted).await?;

@@ -9,14 +9,15 @@ use diesel_async::RunQueryDsl;
 use super::request_ids::{self, Claim};
 use super::{
     Backend, Connection, email_has_prefix, lock_user, lock_user_to_delete, login_attempts, sessions,
+    user_events,
 };
 use crate::database::DatabaseError;
 use crate::database::rows::UserRow;
 use crate::database::schema::users;
 use crate::database::sql_types::{StoredTime, StoredUuid};
 use crate::domain::{
-    DeleteUser, EndSessions, ListUsers, NewUser, PasswordHash, Refusal, UpdateUser, User, UserChange,
-    UserId, UserOrder, WithRequest,
+    Command, DeleteUser, EndSessions, ListUsers, NewUser, NewUserEvent, Origin, PasswordHash, Refusal,
+    UpdateUser, User, UserChange, UserEventType, UserId, UserOrder,
 };
 
 /// Returns the user with an id.
@@ -133,29 +134,46 @@ pub(crate) async fn list(
 /// Creates a user, or returns the one that an earlier attempt at the same request created.
 pub(crate) async fn create(
     tx: &mut Connection,
-    WithRequest { value, request }: &WithRequest<NewUser>,
+    command: &Command<NewUser>,
 ) -> Result<User, DatabaseError> {
+    let Command {
+        value,
+        request,
+        origin,
+    } = command;
     if let Claim::Done(id) = request_ids::claim(tx, request.as_ref(), value.id).await? {
         return present(tx, id).await;
     }
-    insert(tx, value).await
+    insert(tx, value, origin).await
 }
 
 /// Writes a new user.
-pub(super) async fn insert(tx: &mut Connection, user: &NewUser) -> Result<User, DatabaseError> {
+pub(super) async fn insert(
+    tx: &mut Connection,
+    user: &NewUser,
+    origin: &Origin,
+) -> Result<User, DatabaseError> {
     let created = user.clone().into_user();
     diesel::insert_into(users::table)
         .values(UserRow::from(&created))
         .execute(tx)
         .await?;
+    let event_type = UserEventType::UserCreated;
+    let event = NewUserEvent::new(created.id, event_type, origin, created.created_at);
+    user_events::record(tx, &event).await?;
     Ok(created)
 }
 
 /// Changes a user, and returns it as it is afterwards.
 pub(crate) async fn change(
     tx: &mut Connection,
-    WithRequest { value, request }: &WithRequest<UpdateUser>,
+    command: &Command<UpdateUser>,
 ) -> Result<User, DatabaseError> {
+    let Command {
+        value,
+        request,
+        origin,
+    } = command;
     let UpdateUser {
         id,
         change,
@@ -169,7 +187,7 @@ pub(crate) async fn change(
     if etag.as_ref().is_some_and(|etag| *etag != user.etag()) {
         return Err(Refusal::EtagMismatch(*id).into());
     }
-    apply(tx, user, change, *now).await
+    apply(tx, user, change, *now, origin).await
 }
 
 /// Changes a user that this transaction has locked, and ends its sessions if the change does. They end also if the user
@@ -179,6 +197,7 @@ pub(super) async fn apply(
     user: User,
     change: &UserChange,
     now: DateTime<Utc>,
+    origin: &Origin,
 ) -> Result<User, DatabaseError> {
     let changed = user.after(change, now)?;
     if let Some(changed) = &changed {
@@ -187,6 +206,7 @@ pub(super) async fn apply(
             .execute(tx)
             .await?;
     }
+    let mut ended_sessions = 0;
     if let Some(reason) = change.ends_sessions() {
         let end = EndSessions {
             user_id: user.id,
@@ -194,7 +214,23 @@ pub(super) async fn apply(
             except: change.kept_session(),
             now,
         };
-        sessions::end_all(tx, &end).await?;
+        ended_sessions = sessions::end_all(tx, &end).await?.all;
+    }
+    let event = match &changed {
+        Some(changed) => Some(NewUserEvent {
+            changed_fields: changed.fields_changed_by(change, &user),
+            ..NewUserEvent::new(user.id, change.event_type(), origin, changed.updated_at)
+        }),
+        // The sessions were all there was to change.
+        None if ended_sessions > 0 => {
+            let occurred_at = user.next_change_at(now);
+            let event_type = UserEventType::SessionsRevoked;
+            Some(NewUserEvent::new(user.id, event_type, origin, occurred_at))
+        }
+        None => None,
+    };
+    if let Some(event) = event {
+        user_events::record(tx, &event).await?;
     }
     Ok(changed.unwrap_or(user))
 }
@@ -213,12 +249,17 @@ pub(crate) async fn rehash(
     Ok(updated == 1)
 }
 
-/// Deletes a user and all that belongs to it.
+/// Deletes a user and all that belongs to it. Its events stay: they do not tell who it was.
 pub(crate) async fn delete(
     tx: &mut Connection,
-    WithRequest { value, request }: &WithRequest<DeleteUser>,
+    command: &Command<DeleteUser>,
 ) -> Result<(), DatabaseError> {
-    let DeleteUser { id, etag } = value;
+    let Command {
+        value,
+        request,
+        origin,
+    } = command;
+    let DeleteUser { id, etag, now } = value;
     if let Claim::Done(_) = request_ids::claim(tx, request.as_ref(), *id).await? {
         return Ok(());
     }
@@ -232,7 +273,9 @@ pub(crate) async fn delete(
     diesel::delete(users::table.find(StoredUuid::from(*id)))
         .execute(tx)
         .await?;
-    Ok(())
+    let occurred_at = user.next_change_at(*now);
+    let event = NewUserEvent::new(*id, UserEventType::UserDeleted, origin, occurred_at);
+    user_events::record(tx, &event).await
 }
 
 /// Returns the user that a request was about, as it is now.

@@ -5,6 +5,7 @@ mod request_ids;
 mod service_tokens;
 mod sessions;
 mod signing_keys;
+mod user_events;
 mod users;
 
 pub(crate) use login_attempts::LoginAttemptRow;
@@ -12,4 +13,5 @@ pub(crate) use request_ids::RequestIdRow;
 pub(crate) use service_tokens::{NewServiceTokenRow, ServiceTokenRow};
 pub(crate) use sessions::{RefreshTokenRow, SessionRow};
 pub(crate) use signing_keys::SigningKeyRow;
+pub(crate) use user_events::UserEventRow;
 pub(crate) use users::UserRow;

@@ -9,7 +9,7 @@ use crate::proto::identity::v1::{SignOutRequest, SignOutResponse};
 
 pub(super) async fn sign_out(
     auth: &Auth,
-    _context: &CallContext,
+    context: &CallContext,
     request: SignOutRequest,
 ) -> Result<SignOutResponse, ApiError> {
     let mut violations = Violations::default();
@@ -17,7 +17,7 @@ pub(super) async fn sign_out(
     let token = violations.finish(token)?;
     let ended = auth
         .authenticator
-        .sign_out(token.reveal(), request.all_sessions)
+        .sign_out(token.reveal(), request.all_sessions, context.origin())
         .await?;
     Ok(SignOutResponse {
         ended_sessions: convert::to_count(ended),

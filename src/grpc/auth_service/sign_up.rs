@@ -70,7 +70,7 @@ pub(super) async fn sign_up(
     };
     let signed_up = auth
         .authenticator
-        .sign_up(user, identifier, attempt, record)
+        .sign_up(context.command(user, record), identifier, attempt)
         .await?;
     Ok(response(signed_up))
 }

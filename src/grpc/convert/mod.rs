@@ -1,8 +1,10 @@
 //! Conversions between the messages of the API and the domain: inwards every violation is collected,
 //! outwards nothing can fail.
 
+mod events;
 mod sessions;
 
+pub(super) use events::{actor_filter, event_types};
 pub(super) use sessions::{
     client, identifier, presented_password, session_id, to_count, tokens_to_proto,
 };

@@ -1,7 +1,7 @@
 //! Changes the password of the user who is calling.
 
 use super::Credentials;
-use crate::domain::{NewPassword, Refusal, UpdateUser, UserChange, WithRequest};
+use crate::domain::{NewPassword, PasswordOccasion, Refusal, UpdateUser, UserChange};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -63,17 +63,12 @@ pub(super) async fn change_password(
             hash,
             replaces: Some(verified),
             kept_session: Some(caller.session.id),
+            occasion: PasswordOccasion::Changed,
         }),
         etag: None,
         now: credentials.authenticator.now(),
     };
-    let changed = credentials
-        .users
-        .change(WithRequest {
-            value,
-            request: record,
-        })
-        .await?;
+    let changed = credentials.users.change(context.command(value, record)).await?;
     Ok(ChangePasswordResponse {
         user: Some(changed.into()),
     })

@@ -1,7 +1,7 @@
 //! Notes that the email of the user is verified that a token was made for.
 
 use super::Credentials;
-use crate::domain::{ConfirmOneTimeToken, OneTimeTokenPurpose, UserChange, WithRequest};
+use crate::domain::{ConfirmOneTimeToken, OneTimeTokenPurpose, UserChange};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -47,10 +47,7 @@ pub(super) async fn confirm_email_verification(
     };
     let changed = credentials
         .one_time_tokens
-        .confirm(WithRequest {
-            value,
-            request: record,
-        })
+        .confirm(context.command(value, record))
         .await?;
     Ok(ConfirmEmailVerificationResponse {
         user: Some(changed.into()),

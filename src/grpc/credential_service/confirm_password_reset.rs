@@ -1,7 +1,9 @@
 //! Sets the password of the user that a token was made for.
 
 use super::Credentials;
-use crate::domain::{ConfirmOneTimeToken, NewPassword, OneTimeTokenPurpose, UserChange, WithRequest};
+use crate::domain::{
+    ConfirmOneTimeToken, NewPassword, OneTimeTokenPurpose, PasswordOccasion, UserChange,
+};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -51,15 +53,13 @@ pub(super) async fn confirm_password_reset(
             hash,
             replaces: None,
             kept_session: None,
+            occasion: PasswordOccasion::Reset,
         }),
         now: credentials.authenticator.now(),
     };
     let changed = credentials
         .one_time_tokens
-        .confirm(WithRequest {
-            value,
-            request: record,
-        })
+        .confirm(context.command(value, record))
         .await?;
     Ok(ConfirmPasswordResetResponse {
         user: Some(changed.into()),

@@ -1,7 +1,7 @@
 //! Takes the password of a user away.
 
 use super::Credentials;
-use crate::domain::{UpdateUser, UserChange, WithRequest};
+use crate::domain::{UpdateUser, UserChange};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -30,13 +30,7 @@ pub(super) async fn remove_password(
         etag,
         now: context.now,
     };
-    let changed = credentials
-        .users
-        .change(WithRequest {
-            value,
-            request: record,
-        })
-        .await?;
+    let changed = credentials.users.change(context.command(value, record)).await?;
     Ok(RemovePasswordResponse {
         user: Some(changed.into()),
     })

@@ -1,7 +1,7 @@
 //! Gives a user a password.
 
 use super::Credentials;
-use crate::domain::{NewPassword, UpdateUser, UserChange, WithRequest};
+use crate::domain::{NewPassword, PasswordOccasion, UpdateUser, UserChange};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -38,17 +38,12 @@ pub(super) async fn set_password(
             hash,
             replaces: None,
             kept_session: None,
+            occasion: PasswordOccasion::Set,
         }),
         etag,
         now: credentials.authenticator.now(),
     };
-    let changed = credentials
-        .users
-        .change(WithRequest {
-            value,
-            request: record,
-        })
-        .await?;
+    let changed = credentials.users.change(context.command(value, record)).await?;
     Ok(SetPasswordResponse {
         user: Some(changed.into()),
     })

@@ -1,7 +1,7 @@
 //! Forgets the failures of a user or login name.
 
 use super::Security;
-use crate::domain::LockoutSubject;
+use crate::domain::{ClearLockout, LockoutSubject};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -28,7 +28,12 @@ pub(super) async fn clear_lockout(
             None
         }
     };
-    let subject = security.subject(&violations.finish(subject)?).await?;
-    security.lockouts.clear(subject, context.now).await?;
+    let (subject, user_id) = security.subject(&violations.finish(subject)?).await?;
+    let value = ClearLockout {
+        subject,
+        user_id,
+        now: context.now,
+    };
+    security.lockouts.clear(context.command(value, None)).await?;
     Ok(ClearLockoutResponse {})
 }

@@ -28,7 +28,7 @@ pub(super) async fn get_lockout(
             None
         }
     };
-    let subject = security.subject(&violations.finish(subject)?).await?;
+    let (subject, _) = security.subject(&violations.finish(subject)?).await?;
     let lockout = security.lockouts.get(subject, context.now).await?;
     Ok(GetLockoutResponse {
         lockout: Some(Lockout {

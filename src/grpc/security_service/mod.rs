@@ -3,6 +3,7 @@
 mod clear_lockout;
 mod get_lockout;
 mod list_login_attempts;
+mod list_user_events;
 mod subject;
 
 use std::sync::Arc;
@@ -14,9 +15,11 @@ use super::call::CallContext;
 use crate::proto::identity::v1::security_service_server::SecurityService;
 use crate::proto::identity::v1::{
     ClearLockoutRequest, ClearLockoutResponse, GetLockoutRequest, GetLockoutResponse,
-    ListLoginAttemptsRequest, ListLoginAttemptsResponse,
+    ListLoginAttemptsRequest, ListLoginAttemptsResponse, ListUserEventsRequest, ListUserEventsResponse,
 };
-use crate::repositories::{LockoutRepository, LoginAttemptRepository, UserRepository};
+use crate::repositories::{
+    LockoutRepository, LoginAttemptRepository, UserEventRepository, UserRepository,
+};
 
 /// Answers the calls of the service.
 #[derive(Clone)]
@@ -30,6 +33,8 @@ pub struct Security {
     pub login_attempts: LoginAttemptRepository,
     /// The counters of failed attempts.
     pub lockouts: LockoutRepository,
+    /// What happened to users.
+    pub user_events: UserEventRepository,
     /// Makes and reads page tokens.
     pub page_tokens: PageTokens,
 }
@@ -71,6 +76,16 @@ impl SecurityService for SecurityServiceImpl {
         let (context, message) = CallContext::split(request)?;
         Ok(Response::new(
             clear_lockout::clear_lockout(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn list_user_events(
+        &self,
+        request: Request<ListUserEventsRequest>,
+    ) -> Result<Response<ListUserEventsResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            list_user_events::list_user_events(&self.0, &context, message).await?,
         ))
     }
 }

@@ -17,13 +17,13 @@ pub(super) async fn revoke_all_sessions(
     let id = convert::user_id("user_id", &request.user_id, &mut violations);
     let user_id = violations.finish(id)?;
     context.check_reach(user_id)?;
-    let end = EndSessions {
+    let value = EndSessions {
         user_id,
         reason: SessionEndReason::Revoked,
         except: None,
         now: context.now,
     };
-    let ended = sessions.sessions.end_all(end).await?;
+    let ended = sessions.sessions.end_all(context.command(value, None)).await?;
     Ok(RevokeAllSessionsResponse {
         ended_sessions: convert::to_count(ended),
     })

@@ -1,7 +1,7 @@
 //! Ends a session.
 
 use super::Sessions;
-use crate::domain::SessionEndReason;
+use crate::domain::{EndSession, SessionEndReason};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -19,10 +19,12 @@ pub(super) async fn revoke_session(
     // Whose a session is never changes, so that it can be looked up before it is ended.
     let session = sessions.sessions.get(id).await?;
     context.check_reach_of_session(&session)?;
-    let (ended, _) = sessions
-        .sessions
-        .end(id, SessionEndReason::Revoked, context.now)
-        .await?;
+    let value = EndSession {
+        session_id: id,
+        reason: SessionEndReason::Revoked,
+        now: context.now,
+    };
+    let (ended, _) = sessions.sessions.end(context.command(value, None)).await?;
     Ok(RevokeSessionResponse {
         session: Some(ended.into()),
     })

@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::Users;
-use crate::domain::{UpdateUser, UserChange, WithRequest};
+use crate::domain::{UpdateUser, UserChange};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -46,12 +46,6 @@ pub(super) async fn change_state(
         })
     };
     let value = violations.finish(update())?;
-    let user = users
-        .users
-        .change(WithRequest {
-            value,
-            request: record,
-        })
-        .await?;
+    let user = users.users.change(context.command(value, record)).await?;
     Ok(Some(user.into()))
 }

@@ -1,7 +1,7 @@
 //! Creates a user.
 
 use super::Users;
-use crate::domain::{NewUser, Profile, UserId, WithRequest};
+use crate::domain::{NewUser, Profile, UserId};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -58,13 +58,7 @@ pub(super) async fn create_user(
         password_hash,
         created_at: context.now,
     };
-    let user = users
-        .users
-        .create(WithRequest {
-            value,
-            request: record,
-        })
-        .await?;
+    let user = users.users.create(context.command(value, record)).await?;
     Ok(created(user.into()))
 }
 

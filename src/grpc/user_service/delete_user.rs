@@ -1,7 +1,7 @@
 //! Deletes a user for good.
 
 use super::Users;
-use crate::domain::{DeleteUser, WithRequest};
+use crate::domain::DeleteUser;
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -23,13 +23,11 @@ pub(super) async fn delete_user(
         &request,
         &mut violations,
     );
-    let value = violations.finish(id.zip(etag).map(|(id, etag)| DeleteUser { id, etag }))?;
-    users
-        .users
-        .delete(WithRequest {
-            value,
-            request: record,
-        })
-        .await?;
+    let value = violations.finish(id.zip(etag).map(|(id, etag)| DeleteUser {
+        id,
+        etag,
+        now: context.now,
+    }))?;
+    users.users.delete(context.command(value, record)).await?;
     Ok(DeleteUserResponse {})
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Users;
 use crate::domain::{
-    Email, FullName, Invalid, ProfileField, ProfileUpdate, UpdateUser, UserChange, Username, WithRequest,
+    Email, FullName, Invalid, ProfileField, ProfileUpdate, UpdateUser, UserChange, Username,
 };
 use crate::grpc::authorize::Caller;
 use crate::grpc::call::CallContext;
@@ -71,13 +71,7 @@ pub(super) async fn update_user(
     };
     let value = violations.finish(update())?;
     context.check_reach(value.id)?;
-    let changed = users
-        .users
-        .change(WithRequest {
-            value,
-            request: record,
-        })
-        .await?;
+    let changed = users.users.change(context.command(value, record)).await?;
     Ok(UpdateUserResponse {
         user: Some(changed.into()),
     })

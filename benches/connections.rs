@@ -167,8 +167,8 @@ fn open(kind: &str, server: SocketAddr, count: usize, first_address: usize) -> V
     let mut holders: Vec<Holder> = parts
         .iter()
         .enumerate()
-        .map(|(part, count)| {
-            let role = format!("{kind} {server} {count} 127.0.0.{}", 2 + first_address + part);
+        .map(|(part, share)| {
+            let role = format!("{kind} {server} {share} 127.0.0.{}", 2 + first_address + part);
             let mut child = Command::new(&program)
                 .env(ROLE, role)
                 .stdin(Stdio::piped())

@@ -93,9 +93,9 @@ async fn a05_names_that_the_authority_may_not_vouch_for_are_refused(t: Test) {
 
 async fn a05_without_a_certificate_is_refused_unless_it_is_optional(t: Test) {
     let (authority, clients) = (Authority::new(), Authority::new());
-    let server = start_for(&t, &authority, &clients, &[]).await;
-    assert_refused(&server, &authority, None, "none").await;
-    server.shutdown().await;
+    let strict = start_for(&t, &authority, &clients, &[]).await;
+    assert_refused(&strict, &authority, None, "none").await;
+    strict.shutdown().await;
 
     let optional = [("IDENTITY_TLS_CLIENT_CERT", "optional")];
     let server = start_for(&t, &authority, &clients, &optional).await;

@@ -48,6 +48,7 @@ pub struct Health {
     report: watch::Sender<ProbeReport>,
     is_started: Arc<AtomicBool>,
     is_draining: Arc<AtomicBool>,
+    has_ended: watch::Sender<bool>,
 }
 
 impl Health {
@@ -60,6 +61,7 @@ impl Health {
             report: watch::Sender::new(ProbeReport::default()),
             is_started: Arc::default(),
             is_draining: Arc::default(),
+            has_ended: watch::Sender::new(false),
         }
     }
 
@@ -112,6 +114,23 @@ impl Health {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Ends every watch: its client has heard that the server is about to end, and is to ask another one.
+    pub fn end(&self) {
+        self.has_ended.send_replace(true);
+    }
+
+    /// Tells whether watches have ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        *self.has_ended.borrow()
+    }
+
+    /// Waits until watches end.
+    pub async fn ended(&self) {
+        // An error means that nobody is left who could end them, which this health itself is.
+        let _ = self.has_ended.subscribe().wait_for(|ended| *ended).await;
     }
 
     fn set(&self, serving: Serving) {

@@ -8,24 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tonic::service::Routes;
 use tower::Layer;
 
 use crate::assembly::Assembly;
 use crate::clock::{Clock, CorrectedClock};
-use crate::config::{DatabaseUrl, LimitSettings, Settings};
+use crate::config::{DatabaseUrl, Settings};
 use crate::database::migrations::MigrationError;
 use crate::database::{Database, DatabaseError};
-use crate::grpc::{self, CallLayer, CallService};
+use crate::grpc::{self, CallLayer};
 use crate::health::Health;
 use crate::http::{self, Operations};
-use crate::listener::Peer;
+use crate::listener::{self, Certificates, Listener, TlsError};
 use crate::master_key::{MasterKey, MasterKeyError};
 use crate::repositories::ServiceTokenRepository;
 use crate::telemetry::Metrics;
@@ -48,6 +44,9 @@ pub enum StartError {
         /// What the operating system said.
         error: String,
     },
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The data folder cannot be made.
     #[error("IDENTITY_DATA_DIR: {0}")]
     DataDir(std::io::Error),
@@ -122,6 +121,7 @@ pub struct RunningServer {
     grpc_address: SocketAddr,
     operations_address: SocketAddr,
     health: Health,
+    drain_grace: Duration,
     drain_time: Duration,
     end: watch::Sender<bool>,
     failure: oneshot::Receiver<StartError>,
@@ -151,10 +151,12 @@ impl RunningServer {
         }
     }
 
-    /// Ends the server: the health goes down, no new call is taken, and running ones finish within the drain
-    /// time.
+    /// Ends the server: the health goes down, after the grace no new call is taken, and running ones finish within
+    /// the drain time.
     pub async fn shutdown(mut self) {
         self.health.drain();
+        tokio::time::sleep(self.drain_grace).await;
+        self.health.end();
         let _ = self.end.send(true);
         if tokio::time::timeout(self.drain_time, &mut self.grpc)
             .await
@@ -185,8 +187,13 @@ pub async fn start(
     let master_key = MasterKey::load(&settings.master_key, &settings.data_dir, is_embedded)?;
     let metrics = Arc::new(Metrics::default());
     let database = Database::new(&settings.database, metrics.database.clone())?;
-    let grpc_listener = listen("IDENTITY_LISTEN", settings.listen.grpc).await?;
-    let operations_listener = listen("IDENTITY_OPERATIONS_LISTEN", settings.listen.operations).await?;
+    let certificates = settings
+        .tls
+        .files()
+        .map(|files| Certificates::load(files.clone(), metrics.listener.clone()))
+        .transpose()?;
+    let grpc_listener = listen("IDENTITY_LISTEN", settings.listen.grpc)?;
+    let operations_listener = listen("IDENTITY_OPERATIONS_LISTEN", settings.listen.operations)?;
     let grpc_address = address_of(&grpc_listener, settings.listen.grpc);
     let operations_address = address_of(&operations_listener, settings.listen.operations);
 
@@ -218,11 +225,27 @@ pub async fn start(
     )
     .layer(routes);
 
+    let drain_grace = settings.listen.drain_grace;
     let drain_time = settings.listen.drain_time;
     let (end, end_signal) = watch::channel(false);
     let (report_failure, failure) = oneshot::channel();
-    let grpc = tokio::spawn(accept(grpc_listener, service, settings.limits, end_signal));
+    let grpc_port = Listener {
+        socket: grpc_listener,
+        connections: settings.connections,
+        limits: settings.limits,
+        certificates: certificates.as_ref(),
+        drain_time,
+        end: end_signal,
+        ending: grpc::ending,
+        metrics: metrics.listener.clone(),
+    };
+    let grpc = tokio::spawn(grpc_port.serve(service));
     let mut background = JoinSet::new();
+    background.spawn(async move {
+        if let Some(certificates) = certificates {
+            certificates.keep_fresh().await;
+        }
+    });
     let operations = Operations {
         health: health.clone(),
         database: database.clone(),
@@ -253,6 +276,7 @@ pub async fn start(
         grpc_address,
         operations_address,
         health,
+        drain_grace,
         drain_time,
         end,
         failure,
@@ -270,14 +294,12 @@ fn make_data_dir(path: &std::path::Path) -> std::io::Result<()> {
         .create(path)
 }
 
-async fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Listen {
-            variable,
-            address,
-            error: error.to_string(),
-        })
+fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    listener::bind(address).map_err(|error| StartError::Listen {
+        variable,
+        address,
+        error: error.to_string(),
+    })
 }
 
 fn address_of(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
@@ -357,82 +379,4 @@ async fn prepare_service_tokens(
         );
     }
     Ok(())
-}
-
-/// Takes connections until the server ends, and then waits for those that are open.
-async fn accept(
-    listener: TcpListener,
-    service: CallService<Routes>,
-    limits: LimitSettings,
-    mut end: watch::Receiver<bool>,
-) {
-    /// When the operating system has no descriptor left, asking again at once would only burn the core.
-    const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = end.changed() => break,
-            // Finished connections are forgotten as they end.
-            Some(_) = connections.join_next() => continue,
-        };
-        match accepted {
-            Ok((stream, address)) => {
-                let peer = Peer::without_certificate(address);
-                connections.spawn(serve_connection(
-                    stream,
-                    peer,
-                    service.clone(),
-                    limits,
-                    end.clone(),
-                ));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
-            }
-        }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
-}
-
-async fn serve_connection(
-    stream: TcpStream,
-    peer: Peer,
-    service: CallService<Routes>,
-    limits: LimitSettings,
-    mut end: watch::Receiver<bool>,
-) {
-    /// Metadata of a call is a few hundred bytes; what is far beyond that is not a call.
-    const MAX_HEADER_BYTES: u32 = 16 * 1024;
-    /// How often a client that says nothing is asked whether it is still there, and how long it may think.
-    const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
-    const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-    // Small messages leave at once; failing to ask for that costs latency and nothing else.
-    let _ = stream.set_nodelay(true);
-    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_concurrent_streams)
-        .max_header_list_size(MAX_HEADER_BYTES)
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    let calls = TowerToHyperService::new(service);
-    let introduced = service_fn(move |mut request| {
-        peer.introduce(&mut request);
-        calls.call(request)
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), introduced);
-    let mut connection = std::pin::pin!(connection);
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        _ = end.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "a connection ended early");
-    }
 }

@@ -23,6 +23,7 @@ mod credential_service;
 mod faults;
 mod harness;
 mod health;
+mod listener;
 mod migrations;
 mod security;
 mod security_service;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         faults::tests(),
         harness::tests(),
         health::tests(),
+        listener::tests(),
         migrations::tests(),
         security::tests(),
         security_service::tests(),

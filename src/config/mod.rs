@@ -5,6 +5,7 @@
 //! the name of its variable and never with a secret.
 
 mod authorization;
+mod connections;
 mod database;
 mod events;
 mod health;
@@ -17,6 +18,7 @@ mod passwords;
 mod pool;
 mod profile;
 mod sessions;
+mod tls;
 mod tokens;
 mod variable;
 
@@ -24,6 +26,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 pub use authorization::{AuthorizationSettings, RateLimit};
+pub use connections::ConnectionSettings;
 pub use database::{DatabaseSettings, DatabaseUrl, PostgresTls, PostgresUrl, StatementLimits, TlsRoots};
 pub use events::EventSettings;
 pub use health::HealthSettings;
@@ -35,6 +38,7 @@ pub use passwords::PasswordSettings;
 pub use pool::PoolSettings;
 pub use profile::ProfileSettings;
 pub use sessions::SessionSettings;
+pub use tls::{ClientCertificates, TlsFiles, TlsSettings};
 pub use tokens::{OneTimeTokenLifetimes, TokenSettings};
 pub use variable::{ConfigError, Sources, Variable};
 
@@ -51,6 +55,10 @@ pub struct Settings {
     pub listen: ListenSettings,
     /// Who may call.
     pub authorization: AuthorizationSettings,
+    /// TLS of the gRPC server.
+    pub tls: TlsSettings,
+    /// Limits on connections.
+    pub connections: ConnectionSettings,
     /// The database.
     pub database: DatabaseSettings,
     /// The key that other keys are derived from.
@@ -91,7 +99,9 @@ impl Settings {
         let data_dir = reader.parse(&DATA_DIR, |text| Ok(PathBuf::from(text)));
         let settings = (|| {
             // Every part is read before the first missing one ends the function.
-            let listen = ListenSettings::read(&mut reader);
+            let tls = TlsSettings::read(&mut reader);
+            let listen = ListenSettings::read(&mut reader, tls.as_ref());
+            let connections = ConnectionSettings::read(&mut reader);
             let authorization = AuthorizationSettings::read(&mut reader, listen.as_ref());
             let database = DatabaseSettings::read(&mut reader, data_dir.as_deref());
             let master_key = master_key::read(&mut reader);
@@ -108,6 +118,8 @@ impl Settings {
                 data_dir: data_dir?,
                 listen: listen?,
                 authorization: authorization?,
+                tls: tls?,
+                connections: connections?,
                 database: database?,
                 master_key: master_key?,
                 passwords: passwords?,
@@ -131,6 +143,8 @@ impl Settings {
             VARIABLES,
             listen::VARIABLES,
             authorization::VARIABLES,
+            tls::VARIABLES,
+            connections::VARIABLES,
             database::VARIABLES,
             pool::VARIABLES,
             master_key::VARIABLES,
@@ -229,5 +243,28 @@ mod tests {
     fn beyond_loopback_is_refused() {
         assert!(errors(&[("IDENTITY_LISTEN", "0.0.0.0:50051")]).contains("loopback"));
         assert_eq!(errors(&[("IDENTITY_LISTEN", "[::1]:0")]), "");
+    }
+
+    #[test]
+    fn beyond_loopback_needs_tls_or_that_plain_text_is_asked_for() {
+        let beyond = ("IDENTITY_LISTEN", "0.0.0.0:50051");
+        let certificate = ("IDENTITY_TLS_CERT_FILE", "server.pem");
+        let key = ("IDENTITY_TLS_KEY_FILE", "server.key");
+        assert_eq!(errors(&[beyond, ("IDENTITY_TLS", "off")]), "");
+        assert_eq!(errors(&[beyond, certificate, key]), "");
+        assert!(errors(&[beyond, ("IDENTITY_TLS", "on")]).contains("IDENTITY_TLS_CERT_FILE"));
+        let operations = ("IDENTITY_OPERATIONS_LISTEN", "0.0.0.0:9464");
+        assert!(errors(&[operations, certificate, key]).contains("IDENTITY_OPERATIONS_LISTEN"));
+        assert_eq!(errors(&[operations, ("IDENTITY_OPERATIONS_TLS", "off")]), "");
+    }
+
+    #[test]
+    fn half_of_what_tls_needs_is_refused() {
+        let certificate = ("IDENTITY_TLS_CERT_FILE", "server.pem");
+        let authorities = ("IDENTITY_TLS_CLIENT_CA_FILE", "clients.pem");
+        assert!(errors(&[certificate]).contains("IDENTITY_TLS_KEY_FILE"));
+        assert!(errors(&[authorities]).contains("IDENTITY_TLS_CERT_FILE"));
+        assert!(errors(&[certificate, ("IDENTITY_TLS", "off")]).contains("IDENTITY_TLS"));
+        assert!(errors(&[("IDENTITY_TLS", "perhaps")]).contains("IDENTITY_TLS"));
     }
 }

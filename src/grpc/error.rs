@@ -129,6 +129,16 @@ impl ApiError {
         .with_retry(RETRY_OUTAGE)
     }
 
+    /// The server is about to end.
+    pub(crate) fn ending() -> Self {
+        Self::new(
+            Code::Unavailable,
+            ErrorReason::DatabaseUnavailable,
+            "the server is ending; call again to reach another one",
+        )
+        .with_retry(RETRY_OUTAGE)
+    }
+
     /// A fault of the service. What happened is logged under an id that the caller gets to see.
     pub(crate) fn internal(what: &dyn std::fmt::Display) -> Self {
         let error_id = Uuid::new_v4().to_string();

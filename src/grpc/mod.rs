@@ -63,6 +63,12 @@ pub fn service_names() -> Vec<&'static str> {
         .collect()
 }
 
+/// Returns the status of calls that end because the server does.
+#[must_use]
+pub fn ending() -> tonic::Status {
+    error::ApiError::ending().into()
+}
+
 /// Returns the paths of all methods: the only values the metric label can have.
 #[must_use]
 pub fn method_paths() -> HashSet<&'static str> {

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::ListenerMetrics;
 use crate::database::{DatabaseError, PoolStatus};
 use crate::domain::Refusal;
 use crate::password_hashing::HashingStatus;
@@ -39,6 +40,8 @@ pub struct Metrics {
     pub hashing: HashingMetrics,
     /// What signing in counts.
     pub sign_in: SignInMetrics,
+    /// What the gRPC port counts.
+    pub listener: ListenerMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -198,6 +201,7 @@ impl Default for Metrics {
             database: DatabaseMetrics::default(),
             hashing: HashingMetrics::default(),
             sign_in: SignInMetrics::default(),
+            listener: ListenerMetrics::default(),
         };
         metrics.registered()
     }
@@ -294,6 +298,7 @@ impl Metrics {
             "Refresh tokens that were presented by outcome",
             self.sign_in.refreshes.clone(),
         );
+        self.listener.register(registry);
         self
     }
 

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, NoTls};
 use crate::support::{Backend, Test};
 
 /// A transaction of another program. What it holds is let go when it is dropped.
-pub(super) enum Blocker {
+pub enum Blocker {
     Sqlite(Box<SqliteConnection>),
     Postgres(Client),
 }
@@ -15,7 +15,7 @@ pub(super) enum Blocker {
 impl Blocker {
     /// Keeps everybody else from changing users: on PostgreSQL also from reading them, on SQLite from
     /// changing anything.
-    pub(super) async fn of_users(t: &Test) -> Self {
+    pub async fn of_users(t: &Test) -> Self {
         match t.backend {
             Backend::Sqlite => {
                 let url = t.database_url();
@@ -31,7 +31,7 @@ impl Blocker {
     }
 
     /// Holds what statements take, in a transaction on PostgreSQL.
-    pub(super) async fn holding(url: &str, statements: &str) -> Self {
+    pub async fn holding(url: &str, statements: &str) -> Self {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         tokio::spawn(connection);
         let blocker = Self::Postgres(client);
@@ -40,7 +40,7 @@ impl Blocker {
     }
 
     /// Executes more statements in the same transaction. Only for PostgreSQL.
-    pub(super) async fn execute(&self, statements: &str) -> Result<(), tokio_postgres::Error> {
+    pub async fn execute(&self, statements: &str) -> Result<(), tokio_postgres::Error> {
         let Self::Postgres(client) = self else {
             panic!("only for PostgreSQL");
         };
@@ -48,7 +48,7 @@ impl Blocker {
     }
 
     /// Lets go of everything.
-    pub(super) async fn release(self) {
+    pub async fn release(self) {
         match self {
             Self::Sqlite(mut connection) => connection.batch_execute("ROLLBACK").unwrap(),
             Self::Postgres(client) => client.batch_execute("ROLLBACK").await.unwrap(),

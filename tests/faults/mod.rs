@@ -1,6 +1,6 @@
 //! Faults of the database and of the process.
 
-mod blocker;
+pub mod blocker;
 mod cancelled;
 mod conflicts;
 mod exhaustion;
@@ -51,7 +51,7 @@ fn renaming(user_id: &str, full_name: &str) -> UpdateUserRequest {
 }
 
 /// Returns how a pool is doing.
-async fn pool(clients: &Clients, name: &str) -> PoolStatus {
+pub async fn pool(clients: &Clients, name: &str) -> PoolStatus {
     let response = clients.status().get_status(GetStatusRequest {}).await.unwrap();
     let pools = response.into_inner().pools;
     let found = pools.into_iter().find(|pool| pool.name == name);

@@ -81,6 +81,11 @@ impl Clients {
         self.grpc_address
     }
 
+    /// Returns where the operations server listens.
+    pub fn operations_address(&self) -> SocketAddr {
+        self.operations_address
+    }
+
     /// Returns the connection.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
@@ -359,6 +364,11 @@ impl NewUser {
     pub fn request_id(mut self, request_id: &str) -> Self {
         request_id.clone_into(&mut self.0.request_id);
         self
+    }
+
+    /// Returns the request that creates it.
+    pub fn request(&self) -> CreateUserRequest {
+        self.0.clone()
     }
 
     fn with(mut self, change: impl FnOnce(&mut User)) -> Self {

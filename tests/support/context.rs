@@ -193,8 +193,34 @@ impl Test {
     /// Starts the program in a process of its own. It sees the variables of [`Test::environment`], free ports,
     /// those given here, and `PATH`.
     pub fn spawn(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Process {
+        self.start_process(None, variables, arguments)
+    }
+
+    /// The same, with so many descriptors.
+    pub fn spawn_with_descriptors(
+        &self,
+        descriptors: u32,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Process {
+        self.start_process(Some(descriptors), variables, arguments)
+    }
+
+    fn start_process(
+        &self,
+        descriptors: Option<u32>,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Process {
         let number = self.process_count.fetch_add(1, Ordering::Relaxed);
-        Process::start(&self.directory, number, &self.environment(), variables, arguments)
+        Process::start(
+            &self.directory,
+            number,
+            descriptors,
+            &self.environment(),
+            variables,
+            arguments,
+        )
     }
 
     /// Runs the program to its end. Returns its exit code, standard output and standard error.

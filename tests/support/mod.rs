@@ -1,10 +1,12 @@
 //! What tests stand on: databases, servers, clients and faults.
 
 mod behaviour;
+pub mod certificates;
 mod clients;
 mod context;
 mod failure;
 mod forging;
+pub mod http2;
 mod postgres;
 mod process;
 mod proxy;

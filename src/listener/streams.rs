@@ -1,0 +1,248 @@
+//! The calls of a connection: what keeps one from going on for ever because of its client.
+//!
+//! hyper runs each call in a task of its own and hands it to an executor: ours. Around the call, the task watches
+//! over the answer. One whose client does not take it (it gives no window) is reset after the send timeout. One that
+//! has begun and has nothing to say, a stream that waits for news, is ended when the server ends.
+
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::HeaderMap;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::rt::Executor;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tonic::Status;
+
+use super::admission::Place;
+use crate::telemetry::ListenerMetrics;
+
+/// What holds for the calls of every connection.
+#[derive(Debug)]
+pub(super) struct StreamRules {
+    /// How long a client may leave an answer unread.
+    pub(super) send_timeout: Duration,
+    /// How long a stream without news lives on after the server began to end.
+    pub(super) patience: Duration,
+    /// Whether the server is ending.
+    pub(super) end: watch::Receiver<bool>,
+    /// Makes the status with which such a stream ends.
+    pub(super) ending: fn() -> Status,
+    pub(super) metrics: ListenerMetrics,
+}
+
+/// Runs the calls of a connection.
+#[derive(Debug, Clone)]
+pub(super) struct CallExecutor(Arc<Calls>);
+
+#[derive(Debug)]
+struct Calls {
+    place: Place,
+    rules: Arc<StreamRules>,
+    has_called: AtomicBool,
+}
+
+impl CallExecutor {
+    pub(super) fn new(place: Place, rules: Arc<StreamRules>) -> Self {
+        Self(Arc::new(Calls {
+            place,
+            rules,
+            has_called: AtomicBool::new(false),
+        }))
+    }
+}
+
+impl<F> Executor<F> for CallExecutor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, call: F) {
+        let is_first = !self.0.has_called.swap(true, Ordering::AcqRel);
+        let running = self.0.place.begin_call(is_first);
+        let rules = Arc::clone(&self.0.rules);
+        tokio::spawn(async move {
+            let _running = running;
+            watch_over(call, &rules).await;
+        });
+    }
+}
+
+tokio::task_local! {
+    static PROGRESS: Arc<Progress>;
+}
+
+/// How far the answer of a call has come. Shared by the body and the task around it, which take turns.
+#[derive(Debug, Default)]
+struct Progress {
+    state: Mutex<State>,
+    must_end: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    /// There is no answer yet, or it is over.
+    #[default]
+    Calling,
+    /// There is nothing to send at the moment.
+    Waiting,
+    /// The client has had something to take since then.
+    Sending(Instant),
+}
+
+impl Progress {
+    fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+/// Runs a call until it ends or its client has let it wait for too long. A call that is dropped is reset.
+async fn watch_over<F: Future>(call: F, rules: &StreamRules) {
+    let progress = Arc::new(Progress::default());
+    let mut call = pin!(call);
+    let mut unread: Option<Pin<Box<Sleep>>> = None;
+    let mut end: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
+    std::future::poll_fn(|context| {
+        loop {
+            let polled = PROGRESS.sync_scope(Arc::clone(&progress), || call.as_mut().poll(context));
+            if polled.is_ready() {
+                return Poll::Ready(());
+            }
+            match progress.state() {
+                State::Calling => return Poll::Pending,
+                State::Sending(since) => {
+                    end = None;
+                    let deadline = since + rules.send_timeout;
+                    let timer = unread.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+                    if timer.deadline() != deadline {
+                        timer.as_mut().reset(deadline);
+                    }
+                    ready!(timer.as_mut().poll(context));
+                    rules.metrics.unread_answers.inc();
+                    tracing::debug!("an answer was not taken and is given up");
+                    return Poll::Ready(());
+                }
+                State::Waiting => {
+                    let ending = end.get_or_insert_with(|| Box::pin(patience(rules)));
+                    ready!(ending.as_mut().poll(context));
+                    if progress.must_end.swap(true, Ordering::AcqRel) {
+                        return Poll::Ready(());
+                    }
+                    // The body says so when it is polled once more.
+                }
+            }
+        }
+    })
+    .await;
+}
+
+async fn patience(rules: &StreamRules) {
+    let mut end = rules.end.clone();
+    // An error means that the server is gone.
+    let _ = end.wait_for(|is_ending| *is_ending).await;
+    sleep(rules.patience).await;
+}
+
+/// The body of an answer, in pieces, which tells how far it has come.
+pub(super) struct WatchedBody {
+    inner: tonic::body::Body,
+    /// What is left of the last piece.
+    rest: Bytes,
+    ending: fn() -> Status,
+    progress: Option<Arc<Progress>>,
+}
+
+/// What is handed over at once. As soon as a client gives any window, hyper takes a whole piece into the buffers of the
+/// connection: pieces of the size of a frame bound what a client can have wait there.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// What is handed over last. hyper takes it only when there is window for everything before it; without it, the task
+/// would be over while the answer waits for a window that never comes.
+const LAST_PIECE_BYTES: usize = 1;
+
+impl WatchedBody {
+    /// Wraps the answer of the call whose task this is.
+    pub(super) fn new(inner: tonic::body::Body, ending: fn() -> Status) -> Self {
+        let progress = PROGRESS.try_with(Arc::clone).ok();
+        Self {
+            inner,
+            rest: Bytes::new(),
+            ending,
+            progress,
+        }
+    }
+
+    fn note(&self, state: State) {
+        if let Some(progress) = &self.progress {
+            progress.set(state);
+        }
+    }
+
+    fn must_end(&self) -> bool {
+        self.progress
+            .as_ref()
+            .is_some_and(|progress| progress.must_end.load(Ordering::Acquire))
+    }
+
+    fn next_piece(&mut self) -> Option<Bytes> {
+        let length = match self.rest.len() {
+            0 => return None,
+            LAST_PIECE_BYTES => LAST_PIECE_BYTES,
+            more => (more - LAST_PIECE_BYTES).min(PIECE_BYTES),
+        };
+        Some(self.rest.split_to(length))
+    }
+}
+
+impl Body for WatchedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(piece) = self.next_piece() {
+            self.note(State::Sending(Instant::now()));
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let Poll::Ready(next) = Pin::new(&mut self.inner).poll_frame(context) else {
+            if self.must_end() {
+                self.note(State::Calling);
+                let mut trailers = HeaderMap::new();
+                // Fails for statuses that cannot be written, which ours can.
+                let _ = (self.ending)().add_header(&mut trailers);
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            self.note(State::Waiting);
+            return Poll::Pending;
+        };
+        self.note(State::Sending(Instant::now()));
+        let Some(Ok(frame)) = next else {
+            return Poll::Ready(next);
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                self.rest = data;
+                let piece = self.next_piece().unwrap_or_default();
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Err(trailers) => Poll::Ready(Some(Ok(trailers))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,92 @@
+//! The gRPC port: who may connect, over what, and how it ends.
+
+mod drain;
+mod hostile;
+mod http2_floods;
+mod limits;
+mod mtls;
+mod rolling;
+mod slow_readers;
+mod tls;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+
+use crate::support::http2::{DATA, END_STREAM, HEADERS, Http2};
+use crate::support::{Behaviour, Clients};
+
+pub fn tests() -> Vec<Behaviour> {
+    [
+        drain::tests(),
+        hostile::tests(),
+        http2_floods::tests(),
+        limits::tests(),
+        mtls::tests(),
+        rolling::tests(),
+        slow_readers::tests(),
+        tls::tests(),
+    ]
+    .concat()
+}
+
+/// The call that costs the least.
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+
+/// A call that stays open.
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+/// Makes a call and waits for its end.
+async fn check<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Http2<S>) {
+    let stream = client.call(CHECK, &HealthCheckRequest::default()).await.unwrap();
+    let end = client.end_of(stream).await;
+    assert_eq!(
+        (end.kind, end.flags & END_STREAM),
+        (HEADERS, END_STREAM),
+        "{end:?}"
+    );
+}
+
+/// Opens a stream that stays open, and waits for its first message.
+async fn watch(client: &mut Http2) -> u32 {
+    let stream = client.call(WATCH, &HealthCheckRequest::default()).await.unwrap();
+    client
+        .wait_for(|frame| frame.stream == stream && frame.kind == DATA)
+        .await;
+    stream
+}
+
+/// Tells whether a call may be made again whatever it does: the server says so, or it has never been sent. tonic calls it
+/// cancelled when it was about to be sent on a connection that is going away.
+fn may_be_repeated(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    let mut was_sent = true;
+    while let Some(error) = source {
+        let cause = error.downcast_ref::<hyper::Error>();
+        was_sent &= !cause.is_some_and(hyper::Error::is_canceled);
+        source = error.source();
+    }
+    status.code() == Code::Unavailable || !was_sent
+}
+
+/// Returns how many connections were refused for a reason.
+async fn refused(clients: &Clients, reason: &str) -> u64 {
+    let name = format!("identity_connections_refused_total{{reason=\"{reason}\"}}");
+    clients.metric(&name).await.round() as u64
+}
+
+/// Returns how many connections are open.
+async fn open(clients: &Clients) -> u64 {
+    clients.metric("identity_connections").await.round() as u64
+}
+
+/// Returns the resident memory of a process, in bytes.
+fn resident_bytes(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kilobytes * 1024
+}

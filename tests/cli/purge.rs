@@ -285,6 +285,8 @@ async fn the_running_server_removes_old_events_too(t: Test) {
 async fn many_events_are_removed_in_batches(t: Test) {
     const ROWS: usize = 1234;
     let server = t.start().await;
+    // The server purges as well, when it starts.
+    server.wait_until_settled().await;
     server.create_user("ada@example.com").await;
     let numbers = format!(
         "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {ROWS})"

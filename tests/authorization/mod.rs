@@ -1,6 +1,7 @@
 //! Who may call what.
 
 mod admin_token;
+mod certificates;
 mod correlation;
 mod matrix;
 mod off;
@@ -13,6 +14,7 @@ use crate::support::Behaviour;
 pub fn tests() -> Vec<Behaviour> {
     [
         admin_token::tests(),
+        certificates::tests(),
         correlation::tests(),
         matrix::tests(),
         off::tests(),

@@ -251,12 +251,12 @@ async fn users_cannot_change_their_login_names_alone(t: Test) {
     }
     assert_eq!(admin.get(&ada.user.id).await.unwrap(), ada.user);
     // A service can.
-    update(&admin, wanted, &["email"]).await.unwrap();
+    update(admin, wanted, &["email"]).await.unwrap();
 }
 
 async fn an_access_token_opens_nothing_once_its_session_has_ended(t: Test) {
     let World { ada, admin, .. } = &world(&t).await;
-    revoke_all(&admin, &ada.user.id).await.unwrap();
+    revoke_all(admin, &ada.user.id).await.unwrap();
     for (call, outcome) in calls_about(&ada.clients, &ada.user.id).await {
         let failure = outcome.expect_err(call);
         assert_eq!(

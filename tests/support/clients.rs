@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use hyper_util::rt::TokioIo;
 use identity::proto::google::r#type::Date;
 use identity::proto::grpc::health::v1::health_client::HealthClient;
 use identity::proto::identity::v1::auth_service_client::AuthServiceClient;
@@ -15,6 +16,7 @@ use identity::proto::identity::v1::{
     IntrospectTokenResponse, ListSigningKeysRequest, RefreshTokensRequest, SignInWithPasswordRequest,
     SigningKey, Tokens, User,
 };
+use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Status;
@@ -25,6 +27,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 
+use super::certificates::connect_tls;
 use super::{Failure, eventually};
 
 /// The clients of one server. They share a connection, which is made on the first call and again whenever
@@ -64,6 +67,20 @@ impl Clients {
             operations_address,
             channel: endpoint.connect_lazy(),
             credential: Credential::default(),
+        }
+    }
+
+    /// Returns clients of the same server, which calls itself `localhost`, that connect with TLS.
+    pub fn over_tls(&self, config: ClientConfig) -> Self {
+        let address = self.grpc_address;
+        let connector = tower::service_fn(move |_| {
+            let connecting = connect_tls(address, config.clone());
+            async { connecting.await.map(TokioIo::new) }
+        });
+        let endpoint = Endpoint::from_static("http://localhost");
+        Self {
+            channel: endpoint.connect_with_connector_lazy(connector),
+            ..self.clone()
         }
     }
 

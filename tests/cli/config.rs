@@ -93,6 +93,19 @@ async fn csl_05_every_wrong_value_is_named_at_once(t: Test) {
         ("IDENTITY_OPERATIONS_LISTEN", "0.0.0.0:9464"),
         ("IDENTITY_REFLECTION", "yes"),
         ("IDENTITY_DRAIN_TIME", "10"),
+        ("IDENTITY_DRAIN_GRACE", "2h"),
+        ("IDENTITY_OPERATIONS_TLS", "on"),
+        ("IDENTITY_TLS", "perhaps"),
+        ("IDENTITY_TLS_CLIENT_CERT", "maybe"),
+        ("IDENTITY_TLS_RELOAD_INTERVAL", "0s"),
+        ("IDENTITY_MAX_CONNECTIONS", "0"),
+        ("IDENTITY_MAX_CONNECTIONS_PER_PEER", "none"),
+        ("IDENTITY_HANDSHAKE_TIMEOUT", "0s"),
+        ("IDENTITY_SEND_TIMEOUT", "5"),
+        ("IDENTITY_KEEPALIVE_INTERVAL", "2h"),
+        ("IDENTITY_KEEPALIVE_TIMEOUT", "0s"),
+        ("IDENTITY_MAX_CONNECTION_AGE", "-1s"),
+        ("IDENTITY_MAX_HEADER_BYTES", "1"),
         ("DATABASE_URL", "mysql://host/db"),
         ("DATABASE_REPLICA_URL", "sqlite://replica.db"),
         ("IDENTITY_MIGRATE", "maybe"),
@@ -154,7 +167,13 @@ async fn csl_05_every_wrong_value_is_named_at_once(t: Test) {
         "nothing is made before the settings are right"
     );
     // Whatever is added later has to be wrong here as well; a path never is.
-    let free = ["IDENTITY_DATA_DIR", "IDENTITY_MASTER_KEY_FILE"];
+    let free = [
+        "IDENTITY_DATA_DIR",
+        "IDENTITY_MASTER_KEY_FILE",
+        "IDENTITY_TLS_CERT_FILE",
+        "IDENTITY_TLS_KEY_FILE",
+        "IDENTITY_TLS_CLIENT_CA_FILE",
+    ];
     for variable in Settings::variables() {
         let is_tried = wrong.iter().any(|(name, _)| *name == variable.name);
         assert!(

@@ -131,6 +131,7 @@ async fn an_attempt_whose_caller_goes_away_while_it_is_counted_is_taken_back(t: 
     let ada = server.create_with_password("ada@example.com").await;
     let url = t.database_url();
     for _ in 0..3 {
+        t.sql("DELETE FROM lockouts").await.unwrap();
         let blocker = match t.backend {
             Backend::Sqlite => Blocker::of_users(&t).await,
             Backend::Postgres => Blocker::holding(&url, "LOCK TABLE lockouts IN EXCLUSIVE MODE").await,

@@ -27,13 +27,6 @@ const PATIENT: [(&str, &str); 6] = [
     ("IDENTITY_MAX_DEADLINE", "60s"),
 ];
 
-/// Starts a server whose connections nobody but the test takes.
-async fn patient_server(t: &Test) -> TestServer {
-    let server = t.start_with(&PATIENT).await;
-    server.wait_until_settled().await;
-    server
-}
-
 /// Checks that nothing is left of changes that were given up.
 async fn assert_clean(t: &Test, server: &TestServer, id: &str) {
     eventually("every connection is free", async || {
@@ -55,7 +48,7 @@ async fn assert_clean(t: &Test, server: &TestServer, id: &str) {
 }
 
 async fn a_change_whose_deadline_passes_leaves_no_transaction_open(t: Test) {
-    let server = patient_server(&t).await;
+    let server = t.start_with(&PATIENT).await;
     let ada = server.create_user("ada@example.com").await;
     for _ in 0..3 {
         let blocker = Blocker::of_users(&t).await;
@@ -76,7 +69,7 @@ async fn a_change_whose_deadline_passes_leaves_no_transaction_open(t: Test) {
 }
 
 async fn a_change_whose_caller_goes_away_leaves_no_transaction_open(t: Test) {
-    let server = patient_server(&t).await;
+    let server = t.start_with(&PATIENT).await;
     let ada = server.create_user("ada@example.com").await;
     for _ in 0..3 {
         let blocker = Blocker::of_users(&t).await;
@@ -95,7 +88,7 @@ async fn a_change_whose_caller_goes_away_leaves_no_transaction_open(t: Test) {
 }
 
 async fn a_waiting_change_whose_caller_goes_away_never_begins(t: Test) {
-    let server = patient_server(&t).await;
+    let server = t.start_with(&PATIENT).await;
     let ada = server.create_user("ada@example.com").await;
     let blocker = Blocker::of_users(&t).await;
     let first = [(); 2].map(|()| rename(&server, &ada.id, "First"));
@@ -127,7 +120,7 @@ async fn a_waiting_change_whose_caller_goes_away_never_begins(t: Test) {
 }
 
 async fn an_attempt_whose_caller_goes_away_while_it_is_counted_is_taken_back(t: Test) {
-    let server = patient_server(&t).await;
+    let server = t.start_with(&PATIENT).await;
     let ada = server.create_with_password("ada@example.com").await;
     let url = t.database_url();
     for _ in 0..3 {

@@ -110,7 +110,6 @@ async fn d07_callers_fail_fast_while_the_database_is_locked(t: Test) {
 /// repeated until the caller gives up, too.
 async fn d18_a_lock_that_is_held_for_long_ends_the_wait_before_the_deadline(t: Test) {
     let server = t.start().await;
-    server.wait_until_settled().await;
     let ada = server.create_user("ada@example.com").await;
     let blocker = Blocker::of_users(&t).await;
 

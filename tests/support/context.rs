@@ -165,7 +165,7 @@ impl Test {
         self.start_with(&[]).await
     }
 
-    /// Starts a server with some settings changed and waits until it serves.
+    /// Starts a server with some settings changed and waits until it serves and has nothing to do by itself.
     pub async fn start_with(&self, overrides: &[(&str, &str)]) -> TestServer {
         self.start_with_clock(overrides, Arc::clone(&self.clock)).await
     }
@@ -180,9 +180,11 @@ impl Test {
         let mut server = launched.expect("the server starts");
         let clients = (*server).clone();
         tokio::select! {
-            () = clients.wait_until_serving() => server,
+            () = clients.wait_until_serving() => {}
             error = server.failed() => panic!("the server does not start: {error}"),
         }
+        clients.wait_until_settled().await;
+        server
     }
 
     /// Starts a server without waiting until it serves, which may never be: see [`TestServer::failed`].

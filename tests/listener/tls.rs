@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::{check, refused};
 use crate::support::certificates::{Authority, connect_tls};
 use crate::support::http2::Http2;
-use crate::support::{Behaviour, Process, Test, TestServer, eventually, sqlite_only};
+use crate::support::{AUTH, Behaviour, Process, Test, TestServer, eventually, sqlite_only};
 
 pub fn tests() -> Vec<Behaviour> {
     sqlite_only![
@@ -292,13 +292,14 @@ async fn o05_wrong_files_stop_the_start_and_name_the_variable(t: Test) {
 
 async fn beyond_loopback_there_is_tls_or_it_is_said_aloud(t: Test) {
     let plain = t
-        .start_with(&[("IDENTITY_LISTEN", "0.0.0.0:0"), ("IDENTITY_TLS", "off")])
+        .start_with(&[AUTH, ("IDENTITY_LISTEN", "0.0.0.0:0"), ("IDENTITY_TLS", "off")])
         .await;
-    plain.create_user("ada@example.com").await;
+    assert!(plain.is_serving().await);
     plain.shutdown().await;
 
     let authority = Authority::new();
     let mut variables = variables(&authority, t.directory());
+    variables.push(("IDENTITY_AUTH", "on".to_owned()));
     variables.push(("IDENTITY_LISTEN", "0.0.0.0:0".to_owned()));
     variables.push(("IDENTITY_OPERATIONS_LISTEN", "0.0.0.0:0".to_owned()));
     variables.push(("IDENTITY_OPERATIONS_TLS", "off".to_owned()));

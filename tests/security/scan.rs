@@ -92,8 +92,8 @@ fn forms_of_bytes(bytes: &[u8]) -> Vec<(&'static str, String)> {
 /// S04: an answer tells nothing about how the service is made.
 pub fn assert_names_nothing_internal(failure: &Failure) {
     // In random digits any short word turns up sooner or later.
-    let random = failure.status().metadata().get("x-request-id");
-    let random = random.expect("every answer has an id").to_str().unwrap();
+    let id = failure.status().metadata().get("x-request-id");
+    let random = id.and_then(|value| value.to_str().ok()).unwrap_or("no id");
     let text = text_of(failure).replace(random, "").to_lowercase();
     for word in [
         "select ",

@@ -143,6 +143,7 @@ async fn todo_03_a_stale_connection_is_noticed_before_it_is_used(t: Test) {
     ];
     let mut process = t.spawn(&variables, &["serve"]);
     process.wait_until_serving().await;
+    process.wait_until_settled().await;
     for round in 0..5 {
         // The database has ended the connections, and waited until they are gone, before it answers.
         t.sql(

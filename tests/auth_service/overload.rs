@@ -11,6 +11,7 @@ use crate::user_service::calls::count;
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
         overload_is_not_a_failure,
+        x01_a_flood_of_sign_ins_is_refused_and_nobody_else_notices,
         x02_who_leaves_while_waiting_has_not_failed_and_is_never_looked_at,
         x02_who_leaves_while_signing_up_is_never_hashed,
         a_guess_that_is_being_looked_at_counts_though_its_caller_leaves,
@@ -82,6 +83,50 @@ async fn overload_is_not_a_failure(t: Test) {
     assert_eq!(failures(&server, &user.id).await, decided);
     let recorded = attempts(&server, LoginAttemptFilter::default()).await.unwrap();
     assert_eq!(i32::try_from(recorded.len()).unwrap(), decided + 1);
+}
+
+async fn x01_a_flood_of_sign_ins_is_refused_and_nobody_else_notices(t: Test) {
+    let server = t
+        .start_with(&[SLOW.as_slice(), &[("IDENTITY_HASHING_QUEUE", "3")]].concat())
+        .await;
+    let ada = server.create_user(EMAIL).await;
+
+    let flood = join_all((0..300).map(|number| {
+        let clients = (*server).clone();
+        // Tasks of their own, so that they go on while the others are waited for.
+        tokio::spawn(async move {
+            clients
+                .sign_in(&format!("nobody{number}@example.com"), WRONG)
+                .await
+        })
+    }));
+    let others = async {
+        wait_until_full(&server).await;
+        for _ in 0..50 {
+            assert!(server.is_serving().await);
+            assert_eq!(server.get(&ada.id).await.unwrap(), ada);
+            assert!(!server.is_active("no token at all").await);
+            assert!(server.metric("identity_hashing_waiting").await <= 3.0);
+        }
+    };
+    let (outcomes, ()) = tokio::join!(flood, others);
+
+    let mut refused = 0;
+    for outcome in outcomes {
+        let failure = outcome.unwrap().unwrap_err();
+        match failure.reason().as_str() {
+            "INVALID_CREDENTIALS" => {}
+            "HASHING_OVERLOADED" => {
+                assert_eq!(failure.code(), Code::ResourceExhausted);
+                assert!(failure.retry_delay().is_some_and(|delay| !delay.is_zero()));
+                refused += 1;
+            }
+            _ => panic!("{failure:?}"),
+        }
+    }
+    assert!(refused > 200, "{refused}");
+    let transitions = server.http_get("/metrics").await.1;
+    assert!(transitions.contains("identity_panics_total 0"));
 }
 
 async fn x02_who_leaves_while_waiting_has_not_failed_and_is_never_looked_at(t: Test) {

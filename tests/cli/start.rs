@@ -12,6 +12,7 @@ use crate::support::{Behaviour, Test, behaviours, postgres_only, sqlite_only};
 pub fn tests() -> Vec<Behaviour> {
     [
         behaviours![
+            a09_a_key_that_somebody_forgot_to_replace_is_refused,
             o05_a_port_in_use_fails_with_one_line_that_names_the_variable,
             o05_an_unreadable_key_fails_with_one_line_that_names_the_variable,
             b06_a_key_file_that_everyone_can_read_is_refused,
@@ -169,6 +170,24 @@ async fn postgresql_without_a_master_key_fails_and_says_how_to_make_one(t: Test)
 
     assert_failed(&outcome, "IDENTITY_MASTER_KEY");
     assert!(outcome.2.contains("openssl rand -base64 32"), "{}", outcome.2);
+    assert!(!t.data_dir().exists());
+}
+
+async fn a09_a_key_that_somebody_forgot_to_replace_is_refused(t: Test) {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    for placeholder in [
+        STANDARD.encode([0; 32]),
+        STANDARD.encode([b'x'; 32]),
+        STANDARD.encode([0; 16]),
+        "changeme".to_owned(),
+        "0".repeat(44),
+    ] {
+        let (code, _, stderr) = t.run(&[("IDENTITY_MASTER_KEY", &placeholder)], &["serve"]).await;
+        assert_eq!(code, 64, "{placeholder}");
+        assert!(stderr.contains("IDENTITY_MASTER_KEY: "), "{stderr}");
+        assert!(!stderr.contains(&placeholder), "{stderr}");
+    }
     assert!(!t.data_dir().exists());
 }
 

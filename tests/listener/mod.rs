@@ -4,6 +4,7 @@ mod drain;
 mod hostile;
 mod http2_floods;
 mod limits;
+mod memory;
 mod mtls;
 mod rolling;
 mod slow_readers;
@@ -22,6 +23,7 @@ pub fn tests() -> Vec<Behaviour> {
         hostile::tests(),
         http2_floods::tests(),
         limits::tests(),
+        memory::tests(),
         mtls::tests(),
         rolling::tests(),
         slow_readers::tests(),

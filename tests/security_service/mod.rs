@@ -5,6 +5,7 @@ mod changing_calls;
 mod event_actors;
 mod event_commits;
 mod event_of_each_change;
+mod growth;
 mod list_login_attempts;
 mod list_user_events;
 mod lockouts;
@@ -17,6 +18,7 @@ pub fn tests() -> Vec<Behaviour> {
         event_actors::tests(),
         event_commits::tests(),
         event_of_each_change::tests(),
+        growth::tests(),
         list_login_attempts::tests(),
         list_user_events::tests(),
         lockouts::tests(),

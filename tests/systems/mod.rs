@@ -13,7 +13,7 @@ mod numerology;
 mod numerology_deletion;
 mod numerology_sign_in;
 mod outage;
-mod plans;
+pub mod plans;
 mod rag;
 mod rag_attempts;
 mod rag_tokens;

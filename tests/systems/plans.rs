@@ -58,7 +58,8 @@ struct Step {
     detail: String,
 }
 
-fn explain_on_sqlite(t: &Test, statement: &str) -> String {
+/// Returns how SQLite carries out a statement.
+pub fn explain_on_sqlite(t: &Test, statement: &str) -> String {
     let url = t.database_url();
     let path = url.strip_prefix("sqlite://").unwrap();
     let mut connection = SqliteConnection::establish(path).unwrap();

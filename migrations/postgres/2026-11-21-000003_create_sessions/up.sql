@@ -25,7 +25,8 @@ CREATE TABLE sessions (
 
 CREATE INDEX sessions_user_id_idx ON sessions (user_id, created_at, id);
 CREATE INDEX sessions_live_idx ON sessions (user_id, last_refresh_at) WHERE revoked_at IS NULL;
-CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
+CREATE INDEX sessions_idle_expires_at_idx ON sessions (idle_expires_at);
+CREATE INDEX sessions_revoked_at_idx ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
 
 COMMENT ON TABLE sessions IS 'What a sign-in begins: a user at one client, until it expires or is ended.';
 COMMENT ON COLUMN sessions.id IS 'UUID of version 7; the claim "sid" of access tokens.';

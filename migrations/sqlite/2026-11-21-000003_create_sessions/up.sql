@@ -27,7 +27,8 @@ CREATE TABLE sessions (
 
 CREATE INDEX sessions_user_id_idx ON sessions (user_id, created_at, id);
 CREATE INDEX sessions_live_idx ON sessions (user_id, last_refresh_at) WHERE revoked_at IS NULL;
-CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
+CREATE INDEX sessions_idle_expires_at_idx ON sessions (idle_expires_at);
+CREATE INDEX sessions_revoked_at_idx ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
 
 CREATE TABLE refresh_tokens (
     id BLOB NOT NULL,

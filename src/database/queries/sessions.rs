@@ -339,17 +339,24 @@ pub(crate) async fn purge(
     /// How long a session can still be looked at after its end.
     const KEPT: TimeDelta = TimeDelta::days(7);
     let before = StoredTime(*now - KEPT);
-    let over: Vec<StoredUuid> = sessions::table
-        .filter(
-            sessions::idle_expires_at
-                .lt(before)
-                .or(sessions::revoked_at.lt(before)),
-        )
+    // Two questions instead of one with "or", so that each is answered from an index.
+    let mut over: Vec<StoredUuid> = sessions::table
+        .filter(sessions::idle_expires_at.lt(before))
         .select(sessions::id)
         .order(sessions::idle_expires_at)
         .limit(*batch)
         .load(tx)
         .await?;
+    let room = *batch - i64::try_from(over.len()).unwrap_or(*batch);
+    let ended: Vec<StoredUuid> = sessions::table
+        .filter(sessions::revoked_at.lt(before))
+        .filter(sessions::idle_expires_at.ge(before))
+        .select(sessions::id)
+        .order(sessions::revoked_at)
+        .limit(room)
+        .load(tx)
+        .await?;
+    over.extend(ended);
     Ok(diesel::delete(sessions::table.filter(sessions::id.eq_any(over)))
         .execute(tx)
         .await?)

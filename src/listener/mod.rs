@@ -1,7 +1,7 @@
 //! The gRPC port: who may connect, over what, and for how long.
 //!
-//! A connection is admitted ([`admission`]), secured ([`tls`]), recognised as HTTP/2 ([`preface`]), and only then given
-//! to hyper ([`connection`]), whose calls are watched over ([`streams`]). What a stranger can cause costs little at each
+//! A connection is admitted (`admission`), secured (`tls`), recognised as HTTP/2 (`preface`), and only then given
+//! to hyper (`connection`), whose calls are watched over (`streams`). What a stranger can cause costs little at each
 //! of these steps.
 
 mod accept;

@@ -52,6 +52,7 @@ class SigningIn:
         self.check_sessions(user, password)
         self.check_lockout(user, password)
         self.users.DeleteUser(user_id=user.id)
+        self.check_events(user)
 
     def sign_in(self, identifier, password):
         return self.auth.SignInWithPassword(
@@ -241,3 +242,15 @@ class SigningIn:
             filter={"user_id": user.id, "success": False}
         ).login_attempts
         expect(len(attempts) >= 5, "failed attempts are not listed")
+
+    def check_events(self, user):
+        """What happened to the user is on record after the user is gone, with whom it was done by."""
+        expect, expect_equal = self.tools.expect, self.tools.expect_equal
+        events = self.security.ListUserEvents(filter={"user_id": user.id}, page_size=100).user_events
+        names = [type(event).DESCRIPTOR.fields_by_name["type"].enum_type for event in events[:1]][0]
+        kinds = [names.values_by_number[event.type].name for event in events]
+        expect_equal(kinds[0], "USER_EVENT_TYPE_USER_DELETED", "the newest event")
+        expect_equal(kinds[-1], "USER_EVENT_TYPE_USER_CREATED", "the oldest event")
+        expect("USER_EVENT_TYPE_PASSWORD_CHANGED" in kinds, "the change of the password is not on record")
+        actors = {event.actor.name for event in events}
+        expect_equal(actors, {"admin", user.id}, "who did it")

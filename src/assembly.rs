@@ -112,6 +112,9 @@ impl Assembly<'_> {
         let services = Services {
             users: UserServiceImpl::new(Users {
                 users: users.clone(),
+                sessions: sessions.clone(),
+                login_attempts: login_attempts.clone(),
+                user_events: UserEventRepository::new(database()),
                 request_ids: request_ids.clone(),
                 hasher: hasher.clone(),
                 password_policy: settings.passwords.policy,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::Database;
+use crate::derived_ids::DerivedIds;
 use crate::grpc::{
     Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, PageTokens,
     RequestFingerprints, Security, SecurityServiceImpl, ServerStatus, Services, SessionServiceImpl,
@@ -120,6 +121,7 @@ impl Assembly<'_> {
                 password_policy: settings.passwords.policy,
                 required_fields: settings.profile.required.clone(),
                 page_tokens: page_tokens.clone(),
+                derived_ids: DerivedIds::new(self.master_key),
                 fingerprints: fingerprints.clone(),
             }),
             auth: AuthServiceImpl::new(Auth {

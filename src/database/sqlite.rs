@@ -15,8 +15,8 @@ use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 
 use super::connection::DatabaseConnection;
-use super::schema::{user_events, users};
 use super::rows::{UserEventRow, UserRow};
+use super::schema::{user_events, users};
 use super::sql_types::StoredUuid;
 use super::{DatabaseError, sql_echo};
 use crate::domain::{EmailPrefix, Session, SessionId, SigningKeyRecord, User, UserId};

@@ -125,9 +125,7 @@ fn take<T>(
     field: &'static str,
     value: Result<Option<T>, Invalid>,
 ) -> Option<Option<T>> {
-    value
-        .map_err(|invalid| mistakes.push((field, invalid)))
-        .ok()
+    value.map_err(|invalid| mistakes.push((field, invalid))).ok()
 }
 
 fn optional<T>(

@@ -4,8 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, ImportedPasswordHash, PasswordHash,
-    SessionEndReason,
-    SessionId, UserEventType, UserField, UserId, Username, VerifiedPassword,
+    SessionEndReason, SessionId, UserEventType, UserField, UserId, Username, VerifiedPassword,
 };
 
 /// A user.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::call::CallContext;
 use super::violations::Violations;
-use crate::domain::{RequestRecord, UserId, parse_uuid};
+use crate::domain::{RequestRecord, parse_uuid};
 use crate::master_key::{KeyPurpose, MasterKey};
 
 /// Tells requests apart that have the same id.
@@ -31,12 +31,6 @@ impl RequestFingerprints {
     pub fn new(master_key: &MasterKey) -> Self {
         let key = master_key.derive(KeyPurpose::RequestFingerprints);
         Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_slice())))
-    }
-
-    /// Returns the id of the user that a request creates as its `index`th: always the same one, and nobody can guess it.
-    pub(super) fn user_id(&self, record: &RequestRecord, index: usize) -> UserId {
-        let text = format!("{}\0{}\0{}\0{index}", record.caller, record.method, record.request_id);
-        UserId::from_tag(hmac::sign(&self.0, text.as_bytes()).as_ref())
     }
 
     /// Makes the record of a request, if its caller gave it an id.

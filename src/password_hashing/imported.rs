@@ -10,8 +10,9 @@ use crate::domain::{Argon2Variant, Digest, HashParts, ImportedPasswordHash, Sche
 
 /// Tells whether a password is the one that was hashed. A hash that cannot be computed is nobody's.
 pub(super) fn verify(password: &[u8], hash: &ImportedPasswordHash) -> bool {
-    hash.parts()
-        .is_some_and(|parts| compute(password, &parts).is_some_and(|computed| is_equal(&computed, &parts.hash)))
+    hash.parts().is_some_and(|parts| {
+        compute(password, &parts).is_some_and(|computed| is_equal(&computed, &parts.hash))
+    })
 }
 
 /// Compares without telling by the time it takes how much is equal: by MACs, which ring compares like that.

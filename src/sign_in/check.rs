@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::{Authenticator, SignInError};
 use crate::domain::{
-    Client, LoginFailure, NewLoginAttempt, PasswordHash, PresentedPassword, Reservation, SignInMethod, User, UserId,
-    VerifiedPassword,
+    Client, LoginFailure, NewLoginAttempt, PasswordHash, PresentedPassword, Reservation, SignInMethod,
+    User, UserId, VerifiedPassword,
 };
 use crate::password_hashing::Turn;
 
@@ -146,7 +146,10 @@ impl Authenticator {
             return Ok(None);
         };
         // If somebody else was faster, whoever goes on with the password sees whether it is still the same.
-        self.0.users.adopt_password(user_id, imported, new.clone()).await?;
+        self.0
+            .users
+            .adopt_password(user_id, imported, new.clone())
+            .await?;
         Ok(Some(new))
     }
 

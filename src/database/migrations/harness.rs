@@ -7,8 +7,7 @@ use diesel::prelude::{ExpressionMethods, QueryDsl, RunQueryDsl};
 use diesel_migrations::MigrationHarness;
 
 use super::{
-    CREATE_CHECKSUMS, MIGRATIONS, MigrationConnection, in_locked_transaction, table_exists,
-    exists,
+    CREATE_CHECKSUMS, MIGRATIONS, MigrationConnection, exists, in_locked_transaction, table_exists,
 };
 use crate::database::migrations::{
     AppliedMigration, EmbeddedMigration, MigrationError, MigrationStatus,

@@ -35,12 +35,19 @@ pub(crate) async fn run(
         // The same id a second time is somebody else, or the same user again.
         .map(|user| created.remove(&user.id).then_some(ImportOutcome::Created))
         .collect();
-    let (written, left_out): (Vec<_>, Vec<_>) =
-        users.iter().zip(&outcomes).partition(|(_, outcome)| outcome.is_some());
+    let (written, left_out): (Vec<_>, Vec<_>) = users
+        .iter()
+        .zip(&outcomes)
+        .partition(|(_, outcome)| outcome.is_some());
     let events: Vec<NewUserEvent<'_>> = written
         .into_iter()
         .map(|(user, _)| {
-            NewUserEvent::new(user.id, UserEventType::UserCreated, &command.origin, user.updated_at)
+            NewUserEvent::new(
+                user.id,
+                UserEventType::UserCreated,
+                &command.origin,
+                user.updated_at,
+            )
         })
         .collect();
     user_events::record_all(tx, &events).await?;
@@ -118,7 +125,11 @@ impl InTheWay {
 }
 
 fn email(user: &User) -> Option<String> {
-    user.profile.email.as_ref().map(Email::normalized).map(str::to_owned)
+    user.profile
+        .email
+        .as_ref()
+        .map(Email::normalized)
+        .map(str::to_owned)
 }
 
 fn username(user: &User) -> Option<String> {

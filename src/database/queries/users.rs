@@ -16,8 +16,8 @@ use crate::database::rows::UserRow;
 use crate::database::schema::users;
 use crate::database::sql_types::{StoredTime, StoredUuid};
 use crate::domain::{
-    Command, DeleteUser, EndSessions, ImportedPasswordHash, ListUsers, NewUser, NewUserEvent, Origin, PasswordHash, Refusal,
-    UpdateUser, User, UserChange, UserEventType, UserId, UserOrder,
+    Command, DeleteUser, EndSessions, ImportedPasswordHash, ListUsers, NewUser, NewUserEvent, Origin,
+    PasswordHash, Refusal, UpdateUser, User, UserChange, UserEventType, UserId, UserOrder,
 };
 
 /// Returns the user with an id.

@@ -63,9 +63,7 @@ impl From<UserRow> for User {
             },
             email_verified_at: row.email_verified_at.map(|time| time.0),
             password_hash: row.password_hash.map(PasswordHash::new),
-            imported_password: row
-                .imported_password_hash
-                .map(ImportedPasswordHash::from_stored),
+            imported_password: row.imported_password_hash.map(ImportedPasswordHash::from_stored),
             password_changed_at: row.password_changed_at.map(|time| time.0),
             auth_provider: row.auth_provider.map(AuthProvider::from),
             is_active: row.is_active,

@@ -150,7 +150,8 @@ impl HashParts {
         let scrypt_kibibytes = |log_n: u8, block_size: u32| {
             /// Of one block, per unit of the block size.
             const BYTES: u64 = 128;
-            (u64::from(block_size) * BYTES) << u32::from(log_n).min(MAX_LOG_N.try_into().unwrap_or(0)) >> 10
+            (u64::from(block_size) * BYTES) << u32::from(log_n).min(MAX_LOG_N.try_into().unwrap_or(0))
+                >> 10
         };
         if !HASH_BYTES.contains(&self.hash.len()) {
             return Err(Invalid::format("must be a hash of 16 to 128 bytes"));
@@ -183,7 +184,11 @@ impl HashParts {
                     ((*block_size).into(), MAX_BLOCK_SIZE, "as the block size"),
                     ((*parallelism).into(), MAX_LANES, "as the parallelism"),
                     (memory, MAX_MEMORY_KIBIBYTES, "KiB of memory"),
-                    (memory * u64::from(*parallelism), MAX_WORK_KIBIBYTES, "KiB of memory in all"),
+                    (
+                        memory * u64::from(*parallelism),
+                        MAX_WORK_KIBIBYTES,
+                        "KiB of memory in all",
+                    ),
                 ]
             }
             Scheme::Pbkdf2 { iterations, .. } => {
@@ -202,7 +207,10 @@ impl HashParts {
         };
         for (value, limit, unit) in limits {
             if value > limit {
-                return Err(Invalid::too_long(usize::try_from(limit).unwrap_or(usize::MAX), unit));
+                return Err(Invalid::too_long(
+                    usize::try_from(limit).unwrap_or(usize::MAX),
+                    unit,
+                ));
             }
         }
         Ok(self)

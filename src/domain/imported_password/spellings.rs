@@ -41,7 +41,12 @@ impl ForeignPasswordHash {
 
     /// Accepts a password as Firebase exports it, with the parameters of the project.
     pub fn parse_firebase(password: &FirebasePassword<'_>) -> Result<Self, Invalid> {
-        let longest = [password.hash, password.salt, password.signer_key, password.salt_separator];
+        let longest = [
+            password.hash,
+            password.salt,
+            password.signer_key,
+            password.salt_separator,
+        ];
         if longest.iter().map(|text| text.len()).sum::<usize>() > Self::MAX_BYTES {
             return Err(Invalid::too_long(Self::MAX_BYTES, "bytes"));
         }
@@ -120,7 +125,14 @@ fn parse_bcrypt(text: &str) -> Result<PasswordHash, Invalid> {
 pub(super) fn parse_phc(text: &str) -> Result<HashParts, Invalid> {
     let pieces: Vec<&str> = text.split('$').collect();
     let (scheme, salt, hash) = match pieces.as_slice() {
-        ["", name @ ("argon2i" | "argon2id"), version, parameters, salt, hash] => {
+        [
+            "",
+            name @ ("argon2i" | "argon2id"),
+            version,
+            parameters,
+            salt,
+            hash,
+        ] => {
             let version = version.strip_prefix("v=").ok_or_else(no_hash)?;
             (argon2(name, version, parameters)?, salt, hash)
         }
@@ -137,7 +149,15 @@ pub(super) fn parse_phc(text: &str) -> Result<HashParts, Invalid> {
             };
             (scheme, salt, hash)
         }
-        ["", "firebase-scrypt", parameters, separator, signer_key, salt, hash] => {
+        [
+            "",
+            "firebase-scrypt",
+            parameters,
+            separator,
+            signer_key,
+            salt,
+            hash,
+        ] => {
             let read = Parameters::read(parameters)?;
             let scheme = Scheme::FirebaseScrypt {
                 log_n: u8::try_from(read.number("ln")?).unwrap_or(u8::MAX),
@@ -204,10 +224,7 @@ struct Parameters<'a>(Vec<(&'a str, &'a str)>);
 impl<'a> Parameters<'a> {
     fn read(text: &'a str) -> Result<Self, Invalid> {
         let pairs = text.split(',').map(|pair| pair.split_once('='));
-        pairs
-            .collect::<Option<Vec<_>>>()
-            .map(Self)
-            .ok_or_else(no_hash)
+        pairs.collect::<Option<Vec<_>>>().map(Self).ok_or_else(no_hash)
     }
 
     fn number(&self, name: &str) -> Result<u32, Invalid> {

@@ -1,9 +1,7 @@
 //! Returns a page of attempts to sign in.
 
 use super::Security;
-use crate::domain::{
-    Invalid, ListLoginAttempts, LoginAttempt, LoginAttemptFilter, UserId,
-};
+use crate::domain::{Invalid, ListLoginAttempts, LoginAttempt, LoginAttemptFilter, UserId};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;

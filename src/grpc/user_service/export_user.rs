@@ -90,7 +90,8 @@ impl Export {
                 };
                 let found = self.users.sessions.list(list).await?;
                 let last = found.last().map(Session::position);
-                self.items.extend(found.into_iter().map(|one| Item::Session(one.into())));
+                self.items
+                    .extend(found.into_iter().map(|one| Item::Session(one.into())));
                 Some(last.map_or(Section::LoginAttempts(None), |last| Section::Sessions(Some(last))))
             }
             Section::LoginAttempts(after) => {

@@ -1,6 +1,5 @@
 //! Creates users that come from another system.
 
-
 use super::Users;
 use crate::domain::{
     FirebasePassword, ForeignPasswordHash, ImportMistakes, ImportOutcome, ImportRecord, ImportUsers,
@@ -12,7 +11,8 @@ use crate::grpc::error::ApiError;
 use crate::grpc::violations::Violations;
 use crate::proto::identity::v1 as proto;
 use crate::proto::identity::v1::{
-    ErrorReason, ImportUserResult, ImportUsersRequest, ImportUsersResponse, ImportViolation, ImportedUser,
+    ErrorReason, ImportUserResult, ImportUsersRequest, ImportUsersResponse, ImportViolation,
+    ImportedUser,
 };
 
 /// The most users of a call: what one statement can write.
@@ -47,7 +47,12 @@ pub(super) async fn import_users(
         .enumerate()
         .map(|(index, user)| {
             let generate = || match &record {
-                Some(record) => users.fingerprints.user_id(record, index),
+                Some(record) => {
+                    let (request, place) = (record.request_id.to_string(), index.to_string());
+                    users
+                        .derived_ids
+                        .user_id(&["ImportUsers", &record.caller, &request, &place])
+                }
                 None => UserId::generate(context.now),
             };
             import_record(user, context).into_user(&users.required_fields, generate, context.now)
@@ -103,7 +108,8 @@ fn password(user: &ImportedUser) -> Result<Option<ForeignPasswordHash>, Invalid>
         (None, None, None) => Ok(None),
         (Some(text), None, None) => ForeignPasswordHash::parse(text).map(Some),
         (None, Some(keycloak), None) => {
-            ForeignPasswordHash::parse_keycloak(&keycloak.secret_data, &keycloak.credential_data).map(Some)
+            ForeignPasswordHash::parse_keycloak(&keycloak.secret_data, &keycloak.credential_data)
+                .map(Some)
         }
         (None, None, Some(firebase)) => ForeignPasswordHash::parse_firebase(&FirebasePassword {
             hash: &firebase.password_hash,

@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status};
 
 use super::call::CallContext;
 use super::{PageTokens, RequestFingerprints};
+use crate::derived_ids::DerivedIds;
 use crate::domain::{PasswordPolicy, ProfileField};
 use crate::password_hashing::PasswordHasher;
 use crate::proto::identity::v1::user_service_server::UserService;
@@ -30,9 +31,9 @@ use crate::proto::identity::v1::{
     BatchGetUsersRequest, BatchGetUsersResponse, BlockUserRequest, BlockUserResponse, CreateUserRequest,
     CreateUserResponse, DeactivateUserRequest, DeactivateUserResponse, DeleteUserRequest,
     DeleteUserResponse, ExportUserRequest, ExportUserResponse, GetUserRequest, GetUserResponse,
-    ImportUsersRequest, ImportUsersResponse, ListUsersRequest, ListUsersResponse,
-    LookupUserRequest, LookupUserResponse, ReactivateUserRequest, ReactivateUserResponse,
-    UnblockUserRequest, UnblockUserResponse, UpdateUserRequest, UpdateUserResponse,
+    ImportUsersRequest, ImportUsersResponse, ListUsersRequest, ListUsersResponse, LookupUserRequest,
+    LookupUserResponse, ReactivateUserRequest, ReactivateUserResponse, UnblockUserRequest,
+    UnblockUserResponse, UpdateUserRequest, UpdateUserResponse,
 };
 use crate::repositories::{
     LoginAttemptRepository, RequestIdRepository, SessionRepository, UserEventRepository, UserRepository,
@@ -64,6 +65,8 @@ pub struct Users {
     pub page_tokens: PageTokens,
     /// Tells requests apart.
     pub fingerprints: RequestFingerprints,
+    /// Makes the ids of users that a repeated import finds again.
+    pub derived_ids: DerivedIds,
 }
 
 impl UserServiceImpl {

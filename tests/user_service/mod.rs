@@ -8,7 +8,10 @@ mod create_user;
 mod deactivate_user;
 mod delete_user;
 mod etags;
+mod export_user;
 mod get_user;
+pub mod import_users;
+mod imported_passwords;
 mod input;
 mod limits;
 mod list_users;
@@ -35,6 +38,9 @@ pub fn tests() -> Vec<Behaviour> {
         limits::tests(),
         list_users::tests(),
         login_names::tests(),
+        export_user::tests(),
+        import_users::tests(),
+        imported_passwords::tests(),
         lookup_user::tests(),
         page_tokens::tests(),
         passwords::tests(),

@@ -67,7 +67,9 @@ async fn import_creates_users_who_can_sign_in(t: Test) {
         .await
         .unwrap();
     assert!(!t.directory().join("users.jsonl.errors.jsonl").exists());
-    let actors = t.sql_values("SELECT DISTINCT actor_kind FROM user_events").await;
+    let actors = t
+        .sql_values("SELECT DISTINCT actor_kind AS value FROM user_events")
+        .await;
     assert_eq!(actors, [Some("operator".to_owned())]);
 }
 
@@ -162,7 +164,10 @@ async fn import_of_many_users_goes_on_where_it_stopped(t: Test) {
             ""
         )
     );
-    let count = t.sql_value("SELECT count(*) FROM users").await.unwrap();
+    let count = t
+        .sql_value("SELECT CAST(count(*) AS TEXT) AS value FROM users")
+        .await
+        .unwrap();
     assert_eq!(count, USERS.to_string());
 }
 

@@ -2,9 +2,9 @@
 
 use identity::proto::identity::v1::{
     ChangePasswordRequest, ConfirmEmailVerificationRequest, ConfirmPasswordResetRequest,
-    CreateEmailVerificationResponse, CreatePasswordResetResponse, CreateUserRequest,
-    IntrospectTokenRequest, RefreshTokensRequest, SetPasswordRequest, SignInWithPasswordRequest,
-    SignOutRequest, SignUpRequest, Tokens, VerifyPasswordRequest,
+    CreateEmailVerificationResponse, CreatePasswordResetResponse, CreateUserRequest, FirebasePassword,
+    ImportedUser, IntrospectTokenRequest, KeycloakPassword, RefreshTokensRequest, SetPasswordRequest,
+    SignInWithPasswordRequest, SignOutRequest, SignUpRequest, Tokens, VerifyPasswordRequest,
 };
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
@@ -44,8 +44,11 @@ const NOT_SECRET: [&str; 9] = [
 type DebugOf = fn(&[u8]) -> String;
 
 /// A message with secrets, and its `Debug`. One line for each such message: a new one fails the test.
-const DEBUGS: [(&str, DebugOf); 14] = [
+const DEBUGS: [(&str, DebugOf); 17] = [
     ("identity.v1.CreateUserRequest", debug_of::<CreateUserRequest>),
+    ("identity.v1.ImportedUser", debug_of::<ImportedUser>),
+    ("identity.v1.KeycloakPassword", debug_of::<KeycloakPassword>),
+    ("identity.v1.FirebasePassword", debug_of::<FirebasePassword>),
     ("identity.v1.SignUpRequest", debug_of::<SignUpRequest>),
     (
         "identity.v1.SignInWithPasswordRequest",

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use identity::proto::google::r#type::Date;
 use identity::proto::identity::v1::{
-    Actor, ActorKind, CreateUserRequest, ListUserEventsRequest, ListUsersRequest, LookupUserRequest,
-    SignUpRequest, UpdateUserRequest, User, UserEventFilter, lookup_user_request::Identifier,
+    Actor, ActorKind, CreateUserRequest, ImportUsersRequest, ListUserEventsRequest, ListUsersRequest,
+    LookupUserRequest, SignUpRequest, UpdateUserRequest, User, UserEventFilter,
+    lookup_user_request::Identifier,
 };
 use prost::Message;
 use prost_reflect::{
@@ -20,6 +21,7 @@ use super::violating::{Breach, allows_empty, breaches, is_required};
 use super::{files, pool};
 use crate::security::raw::{RawAnswer, RawCall};
 use crate::support::{Behaviour, Clients, PASSWORD, Test, behaviours};
+use crate::user_service::import_users::with_email;
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -259,6 +261,11 @@ fn base(method: &MethodDescriptor) -> DynamicMessage {
             .encode_to_vec()
         }
         "ListUsers" => ListUsersRequest::default().encode_to_vec(),
+        "ImportUsers" => ImportUsersRequest {
+            users: vec![with_email("ada@example.com")],
+            ..ImportUsersRequest::default()
+        }
+        .encode_to_vec(),
         "SignUp" => SignUpRequest {
             user: Some(user),
             ..SignUpRequest::default()

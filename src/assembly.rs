@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::Database;
 use crate::derived_ids::DerivedIds;
+use crate::feed::{FeedParts, UserFeed};
 use crate::grpc::{
     Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, PageTokens,
-    RequestFingerprints, Security, SecurityServiceImpl, ServerStatus, Services, SessionServiceImpl,
-    Sessions, StatusServiceImpl, UserServiceImpl, Users,
+    RequestFingerprints, ResumeTokens, Security, SecurityServiceImpl, ServerStatus, Services,
+    SessionServiceImpl, Sessions, StatusServiceImpl, UserServiceImpl, Users,
 };
 use crate::health::Health;
 use crate::master_key::MasterKey;
@@ -50,6 +53,8 @@ pub(crate) struct Assembled {
     pub(crate) hasher: PasswordHasher,
     /// What runs beside.
     pub(crate) upkeep: Upkeep,
+    /// What follows the changes of users.
+    pub(crate) feed: UserFeed,
 }
 
 impl Assembly<'_> {
@@ -72,6 +77,16 @@ impl Assembly<'_> {
         let sessions = SessionRepository::new(database());
         let login_attempts = LoginAttemptRepository::new(database());
         let one_time_tokens = OneTimeTokenRepository::new(database());
+        let user_events = UserEventRepository::new(database());
+        let feed = UserFeed::new(FeedParts {
+            events: user_events.clone(),
+            users: users.clone(),
+            settings: settings.watch,
+            retention: TimeDelta::days(settings.events.retention_days),
+            health: self.health.clone(),
+            clock: Arc::clone(self.clock),
+            metrics: self.metrics.watch.clone(),
+        });
         let page_tokens = PageTokens::new(self.master_key)?;
         let fingerprints = RequestFingerprints::new(self.master_key);
         let authenticator = Authenticator::new(Parts {
@@ -115,7 +130,7 @@ impl Assembly<'_> {
                 users: users.clone(),
                 sessions: sessions.clone(),
                 login_attempts: login_attempts.clone(),
-                user_events: UserEventRepository::new(database()),
+                user_events: user_events.clone(),
                 request_ids: request_ids.clone(),
                 hasher: hasher.clone(),
                 password_policy: settings.passwords.policy,
@@ -123,6 +138,8 @@ impl Assembly<'_> {
                 page_tokens: page_tokens.clone(),
                 derived_ids: DerivedIds::new(self.master_key),
                 fingerprints: fingerprints.clone(),
+                feed: feed.clone(),
+                resume_tokens: ResumeTokens::new(self.master_key)?,
             }),
             auth: AuthServiceImpl::new(Auth {
                 authenticator: authenticator.clone(),
@@ -152,7 +169,7 @@ impl Assembly<'_> {
                 users,
                 login_attempts,
                 lockouts,
-                user_events: UserEventRepository::new(database()),
+                user_events,
                 page_tokens,
             }),
             status: StatusServiceImpl::new(ServerStatus::new(
@@ -167,6 +184,7 @@ impl Assembly<'_> {
             authorizer,
             hasher,
             upkeep,
+            feed,
         })
     }
 }

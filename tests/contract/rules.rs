@@ -22,6 +22,7 @@ use super::{files, pool};
 use crate::security::raw::{RawAnswer, RawCall};
 use crate::support::{Behaviour, Clients, PASSWORD, Test, behaviours};
 use crate::user_service::import_users::with_email;
+use crate::user_service::watch_users::watching::from_now;
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -266,6 +267,7 @@ fn base(method: &MethodDescriptor) -> DynamicMessage {
             ..ImportUsersRequest::default()
         }
         .encode_to_vec(),
+        "WatchUsers" => from_now().encode_to_vec(),
         "SignUp" => SignUpRequest {
             user: Some(user),
             ..SignUpRequest::default()

@@ -21,6 +21,7 @@ mod page_tokens;
 mod passwords;
 mod request_ids;
 mod update_user;
+pub mod watch_users;
 
 use crate::support::Behaviour;
 
@@ -46,6 +47,7 @@ pub fn tests() -> Vec<Behaviour> {
         passwords::tests(),
         request_ids::tests(),
         update_user::tests(),
+        watch_users::tests(),
     ]
     .concat()
 }

@@ -1,0 +1,117 @@
+//! Puts the service together, runs it, and ends it.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::Clock;
+use crate::config::Settings;
+use crate::database::{Database, MigrationError};
+use crate::grpc::{Callers, TaskServiceImpl};
+use crate::proto::DESCRIPTOR_SET;
+use crate::proto::tasks::v1::task_service_server::TaskServiceServer;
+use crate::signing_keys::SigningKeys;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The migrations do not fit or failed.
+    #[error("TASKS_DATABASE_URL: {0}")]
+    Migration(#[from] MigrationError),
+    /// The address cannot be listened on.
+    #[error("TASKS_LISTEN: cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        error: std::io::Error,
+    },
+    /// The descriptors cannot be served: a fault of this program.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct RunningServer {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+/// Applies pending migrations, listens, and serves in the background. The identity service need not be there yet.
+///
+/// # Errors
+///
+/// Why the server did not start.
+pub async fn start(settings: Settings, clock: Clock) -> Result<RunningServer, StartError> {
+    let database = Database::new(&settings.database);
+    for migration in database.migrate_up(clock()).await? {
+        tracing::info!(migration, "applied a migration");
+    }
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|error| StartError::Listen {
+            address: settings.listen,
+            error,
+        })?;
+    let address = listener.local_addr().map_err(|error| StartError::Listen {
+        address: settings.listen,
+        error,
+    })?;
+
+    let identity = settings.identity.connect_lazy();
+    let service = TaskServiceImpl {
+        database: database.clone(),
+        callers: Callers {
+            keys: SigningKeys::new(identity.clone(), Clock::clone(&clock)),
+            policy: settings.tokens,
+            clock: Clock::clone(&clock),
+        },
+        clock,
+    };
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+        .build_v1()?;
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter
+        .set_serving::<TaskServiceServer<TaskServiceImpl>>()
+        .await;
+
+    let (stop, stopped) = oneshot::channel();
+    let serving = Server::builder()
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(TaskServiceServer::new(service))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), async {
+            // Also when the sender is gone: nobody is left to run for.
+            let _ = stopped.await;
+        });
+    tracing::info!(%address, "serving");
+    Ok(RunningServer {
+        address,
+        stop,
+        serving: tokio::spawn(serving),
+    })
+}
+
+impl RunningServer {
+    /// Returns where calls are taken.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets running calls finish and stops the server.
+    pub async fn shutdown(self) {
+        // Fails only if the server has ended already.
+        let _ = self.stop.send(());
+        if let Ok(Err(error)) = self.serving.await {
+            tracing::error!(%error, "the server ended with an error");
+        }
+    }
+}

@@ -10,6 +10,7 @@
 pub mod access_tokens;
 pub mod config;
 pub mod database;
+mod departed_users;
 mod grpc;
 pub mod proto;
 pub mod server;

@@ -1,6 +1,7 @@
 //! Puts the service together, runs it, and ends it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -9,10 +10,12 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::Clock;
-use crate::config::Settings;
+use crate::config::{ServiceToken, Settings};
 use crate::database::{Database, MigrationError};
+use crate::departed_users::DepartedUsers;
 use crate::grpc::{Callers, TaskServiceImpl};
 use crate::proto::DESCRIPTOR_SET;
+use crate::proto::identity::v1::user_service_client::UserServiceClient;
 use crate::proto::tasks::v1::task_service_server::TaskServiceServer;
 use crate::signing_keys::SigningKeys;
 
@@ -41,6 +44,7 @@ pub struct RunningServer {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    following: Option<JoinHandle<()>>,
 }
 
 /// Applies pending migrations, listens, and serves in the background. The identity service need not be there yet.
@@ -64,7 +68,22 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<RunningServer, St
         error,
     })?;
 
-    let identity = settings.identity.connect_lazy();
+    /// A connection that was lost without a word is noticed by a ping that nobody answers.
+    const KEEP_ALIVE: Duration = Duration::from_secs(30);
+    let identity = settings
+        .identity
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .connect_lazy();
+    let following = (!database.is_shared()).then(|| {
+        let departed_users = DepartedUsers {
+            database: database.clone(),
+            users: UserServiceClient::new(identity.clone()),
+            authorization: settings.identity_token.as_ref().and_then(ServiceToken::authorization),
+            clock: Clock::clone(&clock),
+        };
+        tokio::spawn(departed_users.follow_forever())
+    });
     let service = TaskServiceImpl {
         database: database.clone(),
         callers: Callers {
@@ -96,6 +115,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<RunningServer, St
         address,
         stop,
         serving: tokio::spawn(serving),
+        following,
     })
 }
 
@@ -108,6 +128,11 @@ impl RunningServer {
 
     /// Lets running calls finish and stops the server.
     pub async fn shutdown(self) {
+        if let Some(following) = self.following {
+            // Between two statements, too: a transaction that is not committed is none.
+            following.abort();
+            let _ = following.await;
+        }
         // Fails only if the server has ended already.
         let _ = self.stop.send(());
         if let Ok(Err(error)) = self.serving.await {

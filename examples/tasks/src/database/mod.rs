@@ -16,6 +16,7 @@ use diesel_async::pooled_connection::bb8::Pool;
 use uuid::Uuid;
 
 pub use migrations::MigrationError;
+pub(crate) use rows::Departures;
 use rows::{NewTask, Position, Task, TaskChange};
 
 use crate::access_tokens::UserId;
@@ -235,11 +236,11 @@ impl Database {
 
     pub(crate) async fn follow(
         &self,
-        departed: Vec<Uuid>,
-        resume_token: String,
+        departures: Departures,
+        resume_token: Option<String>,
         now: DateTime<Utc>,
         forget_before: DateTime<Utc>,
     ) -> Result<usize, DatabaseError> {
-        run!(self.follow(departed, resume_token, now, forget_before))
+        run!(self.follow(departures, resume_token, now, forget_before))
     }
 }

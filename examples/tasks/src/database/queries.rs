@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Backend, Connection};
 use crate::access_tokens::UserId;
-use crate::database::rows::{NewTask, Position, Task, TaskChange};
+use crate::database::rows::{Departures, NewTask, Position, Task, TaskChange};
 use crate::database::schema::{departed_users, tasks, user_watch};
 use crate::database::sql_types::{StoredTime, StoredUuid};
 
@@ -155,22 +155,26 @@ pub(crate) async fn owners(
 /// Deletes the tasks of users who are gone, and notes how far the deletions have been followed: both or neither.
 ///
 /// Users stay noted until `forget_before`, so that a task that somebody creates with an access token from before goes
-/// with the next call.
+/// with the next call. Returns how many tasks were deleted.
 pub(crate) async fn follow(
     connection: &mut Connection,
-    departed: Vec<Uuid>,
-    resume_token: String,
+    departures: Departures,
+    resume_token: Option<String>,
     now: DateTime<Utc>,
     forget_before: DateTime<Utc>,
 ) -> QueryResult<usize> {
     connection
         .transaction(async |tx| {
             // A write comes first, so that SQLite takes its lock before anything is read.
+            let returned = departures.returned.into_iter().map(StoredUuid);
+            let is_settled = departed_users::noted_at
+                .lt(StoredTime(forget_before))
+                .or(departed_users::user_id.eq_any(returned));
             diesel::delete(departed_users::table)
-                .filter(departed_users::noted_at.lt(StoredTime(forget_before)))
+                .filter(is_settled)
                 .execute(tx)
                 .await?;
-            for id in departed {
+            for id in departures.gone {
                 diesel::insert_into(departed_users::table)
                     .values((
                         departed_users::user_id.eq(StoredUuid(id)),
@@ -185,13 +189,15 @@ pub(crate) async fn follow(
                 .filter(tasks::user_id.eq_any(gone))
                 .execute(tx)
                 .await?;
-            diesel::insert_into(user_watch::table)
-                .values((user_watch::id.eq(1), user_watch::resume_token.eq(&resume_token)))
-                .on_conflict(user_watch::id)
-                .do_update()
-                .set(user_watch::resume_token.eq(&resume_token))
-                .execute(tx)
-                .await?;
+            if let Some(token) = resume_token {
+                diesel::insert_into(user_watch::table)
+                    .values((user_watch::id.eq(1), user_watch::resume_token.eq(&token)))
+                    .on_conflict(user_watch::id)
+                    .do_update()
+                    .set(user_watch::resume_token.eq(&token))
+                    .execute(tx)
+                    .await?;
+            }
             Ok(deleted)
         })
         .await

@@ -84,6 +84,33 @@ impl From<&Task> for Position {
     }
 }
 
+/// What has become of users.
+#[derive(Debug, Default)]
+pub(crate) struct Departures {
+    /// Those who are gone.
+    pub(crate) gone: Vec<Uuid>,
+    /// Those whose id was given again.
+    pub(crate) returned: Vec<Uuid>,
+}
+
+impl Departures {
+    /// Users are gone.
+    pub(crate) const fn of(gone: Vec<Uuid>) -> Self {
+        Self {
+            gone,
+            returned: Vec::new(),
+        }
+    }
+
+    /// A user is there, perhaps with the id of one who was gone.
+    pub(crate) fn returned(user_id: Uuid) -> Self {
+        Self {
+            gone: Vec::new(),
+            returned: vec![user_id],
+        }
+    }
+}
+
 impl From<UserId> for StoredUuid {
     fn from(id: UserId) -> Self {
         Self(id.uuid())

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::Database;
+use crate::feed::{FeedParts, UserFeed};
 use crate::grpc::{
     Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, PageTokens,
-    RequestFingerprints, Security, SecurityServiceImpl, ServerStatus, Services, SessionServiceImpl,
-    Sessions, StatusServiceImpl, UserServiceImpl, Users,
+    RequestFingerprints, ResumeTokens, Security, SecurityServiceImpl, ServerStatus, Services,
+    SessionServiceImpl, Sessions, StatusServiceImpl, UserServiceImpl, Users,
 };
 use crate::health::Health;
 use crate::master_key::MasterKey;
@@ -49,6 +52,8 @@ pub(crate) struct Assembled {
     pub(crate) hasher: PasswordHasher,
     /// What runs beside.
     pub(crate) upkeep: Upkeep,
+    /// What follows the changes of users.
+    pub(crate) feed: UserFeed,
 }
 
 impl Assembly<'_> {
@@ -71,6 +76,16 @@ impl Assembly<'_> {
         let sessions = SessionRepository::new(database());
         let login_attempts = LoginAttemptRepository::new(database());
         let one_time_tokens = OneTimeTokenRepository::new(database());
+        let user_events = UserEventRepository::new(database());
+        let feed = UserFeed::new(FeedParts {
+            events: user_events.clone(),
+            users: users.clone(),
+            settings: settings.watch,
+            retention: TimeDelta::days(settings.events.retention_days),
+            health: self.health.clone(),
+            clock: Arc::clone(self.clock),
+            metrics: self.metrics.watch.clone(),
+        });
         let page_tokens = PageTokens::new(self.master_key)?;
         let fingerprints = RequestFingerprints::new(self.master_key);
         let authenticator = Authenticator::new(Parts {
@@ -118,6 +133,8 @@ impl Assembly<'_> {
                 required_fields: settings.profile.required.clone(),
                 page_tokens: page_tokens.clone(),
                 fingerprints: fingerprints.clone(),
+                feed: feed.clone(),
+                resume_tokens: ResumeTokens::new(self.master_key)?,
             }),
             auth: AuthServiceImpl::new(Auth {
                 authenticator: authenticator.clone(),
@@ -147,7 +164,7 @@ impl Assembly<'_> {
                 users,
                 login_attempts,
                 lockouts,
-                user_events: UserEventRepository::new(database()),
+                user_events,
                 page_tokens,
             }),
             status: StatusServiceImpl::new(ServerStatus::new(
@@ -162,6 +179,7 @@ impl Assembly<'_> {
             authorizer,
             hasher,
             upkeep,
+            feed,
         })
     }
 }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod database;
 pub mod domain;
+pub mod feed;
 pub mod grpc;
 pub mod health;
 pub mod http;

@@ -21,6 +21,7 @@ mod sessions;
 mod tls;
 mod tokens;
 mod variable;
+mod watch;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub use sessions::SessionSettings;
 pub use tls::{ClientCertificates, TlsFiles, TlsSettings};
 pub use tokens::{OneTimeTokenLifetimes, TokenSettings};
 pub use variable::{ConfigError, Sources, Variable};
+pub use watch::WatchSettings;
 
 use variable::Reader;
 
@@ -73,6 +75,8 @@ pub struct Settings {
     pub lockout: LockoutSettings,
     /// The audit trail.
     pub events: EventSettings,
+    /// Watching users.
+    pub watch: WatchSettings,
     /// What a profile must have.
     pub profile: ProfileSettings,
     /// The health checks.
@@ -110,6 +114,7 @@ impl Settings {
             let tokens = TokenSettings::read(&mut reader);
             let lockout = LockoutSettings::read(&mut reader);
             let events = EventSettings::read(&mut reader);
+            let watch = WatchSettings::read(&mut reader);
             let profile = ProfileSettings::read(&mut reader);
             let health = HealthSettings::read(&mut reader);
             let limits = LimitSettings::read(&mut reader);
@@ -127,6 +132,7 @@ impl Settings {
                 tokens: tokens?,
                 lockout: lockout?,
                 events: events?,
+                watch: watch?,
                 profile: profile?,
                 health: health?,
                 limits: limits?,
@@ -153,6 +159,7 @@ impl Settings {
             tokens::VARIABLES,
             lockout::VARIABLES,
             events::VARIABLES,
+            watch::VARIABLES,
             profile::VARIABLES,
             health::VARIABLES,
             limits::VARIABLES,

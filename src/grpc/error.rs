@@ -233,6 +233,19 @@ impl ApiError {
         error.with_retry(Duration::from_secs(seconds))
     }
 
+    /// What the caller wants to resume is not kept any more.
+    pub(crate) fn resume_token_expired() -> Self {
+        let reason = ErrorReason::ResumeTokenExpired;
+        let message = "the resume token is older than the events that are kept; begin with a snapshot";
+        let mut error = Self::new(Code::OutOfRange, reason, message);
+        error.0.precondition = Some(PreconditionViolation {
+            r#type: reason_name(reason),
+            subject: "resume_token".to_owned(),
+            description: message.to_owned(),
+        });
+        error
+    }
+
     /// No user is known by what the caller asked for.
     pub(crate) fn user_not_found(resource_name: String) -> Self {
         Self::new(Code::NotFound, ErrorReason::UserNotFound, "there is no such user")

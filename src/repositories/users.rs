@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::database::{Database, DatabaseError, read, transaction};
 use crate::domain::{
-    Command, DeleteUser, Email, Identifier, ListUsers, NewUser, PasswordHash, Refusal, UpdateUser, User,
-    UserId, Username,
+    Command, DeleteUser, Email, Identifier, ListUsers, ListUsersById, NewUser, PasswordHash, Refusal,
+    UpdateUser, User, UserId, Username,
 };
 
 /// Reads and changes users. Cheap to clone.
@@ -55,8 +55,7 @@ impl UserRepository {
 
     /// Returns the users with these ids, in the order of the ids; fails if one does not exist.
     pub async fn get_by_ids(&self, ids: Vec<UserId>) -> Result<Vec<User>, DatabaseError> {
-        let found: Vec<User> = read!(self.database, users::get_by_ids, ids.clone())?;
-        let by_id: HashMap<UserId, User> = found.into_iter().map(|user| (user.id, user)).collect();
+        let by_id = self.find_by_ids(ids.clone()).await?;
         ids.into_iter()
             .map(|id| {
                 by_id
@@ -70,6 +69,17 @@ impl UserRepository {
     /// Returns a page of users.
     pub async fn list(&self, list: ListUsers) -> Result<Vec<User>, DatabaseError> {
         read!(self.database, users::list, list)
+    }
+
+    /// Returns those of the users that exist, by their ids.
+    pub async fn find_by_ids(&self, ids: Vec<UserId>) -> Result<HashMap<UserId, User>, DatabaseError> {
+        let found: Vec<User> = read!(self.database, users::get_by_ids, ids)?;
+        Ok(found.into_iter().map(|user| (user.id, user)).collect())
+    }
+
+    /// Returns a page of users in the order of their ids.
+    pub async fn list_by_id(&self, list: ListUsersById) -> Result<Vec<User>, DatabaseError> {
+        read!(self.database, users::list_by_id, list)
     }
 
     /// Creates a user, once per request id.

@@ -20,6 +20,7 @@ use super::violating::{Breach, allows_empty, breaches, is_required};
 use super::{files, pool};
 use crate::security::raw::{RawAnswer, RawCall};
 use crate::support::{Behaviour, Clients, PASSWORD, Test, behaviours};
+use crate::user_service::watch_users::watching::from_now;
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -259,6 +260,7 @@ fn base(method: &MethodDescriptor) -> DynamicMessage {
             .encode_to_vec()
         }
         "ListUsers" => ListUsersRequest::default().encode_to_vec(),
+        "WatchUsers" => from_now().encode_to_vec(),
         "SignUp" => SignUpRequest {
             user: Some(user),
             ..SignUpRequest::default()

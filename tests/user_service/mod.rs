@@ -18,6 +18,7 @@ mod page_tokens;
 mod passwords;
 mod request_ids;
 mod update_user;
+pub mod watch_users;
 
 use crate::support::Behaviour;
 
@@ -40,6 +41,7 @@ pub fn tests() -> Vec<Behaviour> {
         passwords::tests(),
         request_ids::tests(),
         update_user::tests(),
+        watch_users::tests(),
     ]
     .concat()
 }

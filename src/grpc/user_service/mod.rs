@@ -12,6 +12,7 @@ mod lookup_user;
 mod reactivate_user;
 mod unblock_user;
 mod update_user;
+mod watch_users;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::call::CallContext;
-use super::{PageTokens, RequestFingerprints};
+use super::{PageTokens, RequestFingerprints, ResumeTokens};
 use crate::domain::{PasswordPolicy, ProfileField};
+use crate::feed::UserFeed;
 use crate::password_hashing::PasswordHasher;
 use crate::proto::identity::v1::user_service_server::UserService;
 use crate::proto::identity::v1::{
@@ -28,7 +30,7 @@ use crate::proto::identity::v1::{
     CreateUserResponse, DeactivateUserRequest, DeactivateUserResponse, DeleteUserRequest,
     DeleteUserResponse, GetUserRequest, GetUserResponse, ListUsersRequest, ListUsersResponse,
     LookupUserRequest, LookupUserResponse, ReactivateUserRequest, ReactivateUserResponse,
-    UnblockUserRequest, UnblockUserResponse, UpdateUserRequest, UpdateUserResponse,
+    UnblockUserRequest, UnblockUserResponse, UpdateUserRequest, UpdateUserResponse, WatchUsersRequest,
 };
 use crate::repositories::{RequestIdRepository, UserRepository};
 
@@ -52,6 +54,10 @@ pub struct Users {
     pub page_tokens: PageTokens,
     /// Tells requests apart.
     pub fingerprints: RequestFingerprints,
+    /// The changes.
+    pub feed: UserFeed,
+    /// Makes and reads resume tokens.
+    pub resume_tokens: ResumeTokens,
 }
 
 impl UserServiceImpl {
@@ -111,6 +117,18 @@ impl UserService for UserServiceImpl {
         let (context, message) = CallContext::split(request)?;
         Ok(Response::new(
             batch_get_users::batch_get_users(&self.0, &context, message).await?,
+        ))
+    }
+
+    type WatchUsersStream = watch_users::WatchUsersStream;
+
+    async fn watch_users(
+        &self,
+        request: Request<WatchUsersRequest>,
+    ) -> Result<Response<Self::WatchUsersStream>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            watch_users::watch_users(&self.0, &context, message).await?,
         ))
     }
 

@@ -252,7 +252,9 @@ impl Server {
         let path = format!("/proc/{}/status", self.process.id());
         let status = std::fs::read_to_string(path).expect("the status of the process");
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kibibytes = line.and_then(|line| line.split_whitespace().nth(1)).expect("VmRSS");
+        let kibibytes = line
+            .and_then(|line| line.split_whitespace().nth(1))
+            .expect("VmRSS");
         kibibytes.parse::<f64>().expect("a number") / 1024.0
     }
 

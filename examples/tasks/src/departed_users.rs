@@ -187,7 +187,9 @@ impl DepartedUsers {
 fn is_user_not_found(status: &Status) -> bool {
     let info = status.get_details_error_info();
     status.code() == Code::NotFound
-        && info.is_some_and(|info| (info.domain.as_str(), info.reason.as_str()) == ("identity", "USER_NOT_FOUND"))
+        && info.is_some_and(|info| {
+            (info.domain.as_str(), info.reason.as_str()) == ("identity", "USER_NOT_FOUND")
+        })
 }
 
 /// Tells whether it was the resume token that was refused: RESUME_TOKEN_EXPIRED or INVALID_RESUME_TOKEN, the one field

@@ -19,6 +19,10 @@ use crate::proto::identity::v1::user_service_client::UserServiceClient;
 use crate::proto::tasks::v1::task_service_server::TaskServiceServer;
 use crate::signing_keys::SigningKeys;
 
+/// How long running calls may take to finish at the end. Idle connections would otherwise hold it up without end: tonic
+/// waits for their clients.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -79,7 +83,10 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<RunningServer, St
         let departed_users = DepartedUsers {
             database: database.clone(),
             users: UserServiceClient::new(identity.clone()),
-            authorization: settings.identity_token.as_ref().and_then(ServiceToken::authorization),
+            authorization: settings
+                .identity_token
+                .as_ref()
+                .and_then(ServiceToken::authorization),
             clock: Clock::clone(&clock),
         };
         tokio::spawn(departed_users.follow_forever())
@@ -135,8 +142,11 @@ impl RunningServer {
         }
         // Fails only if the server has ended already.
         let _ = self.stop.send(());
-        if let Ok(Err(error)) = self.serving.await {
-            tracing::error!(%error, "the server ended with an error");
+        let mut serving = self.serving;
+        match tokio::time::timeout(DRAIN_LIMIT, &mut serving).await {
+            Ok(Ok(Err(error))) => tracing::error!(%error, "the server ended with an error"),
+            Ok(Ok(Ok(())) | Err(_)) => {}
+            Err(_) => serving.abort(),
         }
     }
 }

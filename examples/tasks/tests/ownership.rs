@@ -88,7 +88,7 @@ async fn tsk_02_identity_goes_on_working_with_the_tasks_in_its_database(t: Test)
     let again = t.start().await;
     assert_eq!(again.get(&ada.id).await.unwrap().email, "ada@example.com");
     assert_eq!(ada.titles().await, ["write the first program"]);
-    tasks.shutdown().await;
+    drop(tasks);
 }
 
 async fn tsk_03_tasks_from_before_ownership_stay_without_an_owner_and_are_listed(t: Test) {

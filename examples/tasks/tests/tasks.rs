@@ -14,6 +14,7 @@
     reason = "a failed expectation ends a test, and `pub` marks what tests may use of the support"
 )]
 
+mod deletions;
 mod isolation;
 mod lists;
 mod migrations;
@@ -34,7 +35,9 @@ mod world;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    world::listen_to_databases();
     let tests = [
+        deletions::tests(),
         isolation::tests(),
         lists::tests(),
         migrations::tests(),

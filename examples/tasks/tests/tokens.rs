@@ -25,6 +25,9 @@ pub fn tests() -> Vec<Behaviour> {
     ]
 }
 
+/// Has identity look for new keys all the time.
+const PROMPT: (&str, &str) = ("IDENTITY_SIGNING_KEY_INTERVAL", "100ms");
+
 async fn refusal_of(tasks: &Tasks, token: &str) -> Refused {
     let outcome = tasks.client(token).list_tasks(ListTasksRequest::default()).await;
     Refused::from(outcome.expect_err(token))
@@ -219,7 +222,7 @@ async fn unknown_keys_are_asked_for_once_in_a_while(t: Test) {
 }
 
 async fn a_new_key_is_fetched_when_it_is_used(t: Test) {
-    let world = World::start(&t, Place::Shared).await;
+    let world = World::start_with(&t, Place::Shared, &[PROMPT]).await;
     let ada = world.person("ada@example.com").await;
     ada.create("signed with the first key").await.unwrap();
     let (code, _, complaint) = t.run(&[], &["keys", "rotate"]).await;
@@ -239,7 +242,7 @@ async fn a_new_key_is_fetched_when_it_is_used(t: Test) {
 }
 
 async fn a_revoked_key_is_given_up_within_a_minute_of_use(t: Test) {
-    let world = World::start(&t, Place::Shared).await;
+    let world = World::start_with(&t, Place::Shared, &[PROMPT]).await;
     let ada = world.person("ada@example.com").await;
     ada.create("before").await.unwrap();
     let (code, _, complaint) = t.run(&[], &["keys", "revoke", &kid_of(&ada.access_token)]).await;

@@ -1,7 +1,9 @@
 //! Both services, and what a person does with them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
+use diesel::connection::InstrumentationEvent;
 use identity::clock::Clock as _;
 use identity::proto::identity::v1::DeleteUserRequest;
 use identity_tasks::Clock;
@@ -79,7 +81,12 @@ pub struct World {
 impl World {
     /// Starts both, with the tasks in one place or the other.
     pub async fn start(t: &Test, place: Place) -> Self {
-        let identity = t.start().await;
+        Self::start_with(t, place, &[]).await
+    }
+
+    /// Starts both, with some settings of identity changed.
+    pub async fn start_with(t: &Test, place: Place, overrides: &[(&str, &str)]) -> Self {
+        let identity = t.start_with(overrides).await;
         let database = place.database(t).await;
         let tasks = Tasks::start(t, place, &database, &identity, None).await;
         Self {
@@ -92,26 +99,56 @@ impl World {
     /// Creates a user who signs in, and acts as that user.
     pub async fn person(&self, email: &str) -> Person {
         let (user, tokens) = self.identity.signed_in(email).await;
-        Person {
-            id: user.id,
-            client: self.tasks.client(&tokens.access_token),
-            access_token: tokens.access_token,
-        }
+        Person::new(&self.tasks, user.id, tokens.access_token)
     }
 
     /// Deletes a user.
     pub async fn delete_user(&self, id: &str) {
-        let request = DeleteUserRequest {
-            user_id: id.to_owned(),
-            ..DeleteUserRequest::default()
-        };
-        self.identity.users().delete_user(request).await.unwrap();
+        delete_user(&self.identity, id).await;
     }
+}
+
+/// Deletes a user.
+pub async fn delete_user(identity: &Clients, id: &str) {
+    let request = DeleteUserRequest {
+        user_id: id.to_owned(),
+        ..DeleteUserRequest::default()
+    };
+    identity.users().delete_user(request).await.unwrap();
+}
+
+/// The statements that the databases of this process were sent, with their values.
+static STATEMENTS: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
+
+/// Listens to every connection that is made from now on.
+pub fn listen_to_databases() {
+    diesel::connection::set_default_instrumentation(|| {
+        Some(Box::new(|event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::StartQuery { query, .. } = event {
+                *STATEMENTS.lock().unwrap().entry(query.to_string()).or_default() += 1;
+            }
+        }))
+    })
+    .unwrap();
+}
+
+/// Returns the statements that the databases of this process were sent so far and contain a text, without their values,
+/// and how often each was.
+pub fn sent_statements(text: &str) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for (statement, count) in STATEMENTS.lock().unwrap().iter() {
+        if statement.contains(text) {
+            // Diesel prints the values after this mark.
+            let without_values = statement.split(" -- binds: ").next().unwrap_or_default().trim();
+            *found.entry(without_values.to_owned()).or_default() += count;
+        }
+    }
+    found
 }
 
 /// The task service.
 pub struct Tasks {
-    server: RunningServer,
+    server: Option<RunningServer>,
     channel: Channel,
 }
 
@@ -140,7 +177,7 @@ impl Tasks {
         let endpoint = Endpoint::from_shared(format!("http://{}", server.address())).unwrap();
         Self {
             channel: endpoint.connect_lazy(),
-            server,
+            server: Some(server),
         }
     }
 
@@ -156,10 +193,10 @@ impl Tasks {
         TaskServiceClient::new(self.channel.clone())
     }
 
-    /// Lets running calls finish and stops the service.
-    pub async fn shutdown(self) {
-        drop(self.channel);
-        self.server.shutdown().await;
+    /// Stops the service: calls and what it does by itself.
+    pub async fn stop(&mut self) {
+        let server = self.server.take().expect("a running service");
+        server.shutdown().await;
     }
 }
 
@@ -239,6 +276,15 @@ impl Refused {
 }
 
 impl Person {
+    /// Takes an access token of a user.
+    pub fn new(tasks: &Tasks, id: String, access_token: String) -> Self {
+        Self {
+            id,
+            client: tasks.client(&access_token),
+            access_token,
+        }
+    }
+
     /// Creates a task.
     pub async fn create(&self, title: &str) -> Result<Task, Refused> {
         let request = CreateTaskRequest {

@@ -106,11 +106,11 @@ async fn todo_08_the_owner_is_the_subject_of_the_token(t: Test) {
     let seen = grace.client.clone().list_tasks(request).await.unwrap();
     assert!(seen.into_inner().tasks.is_empty());
     // With two tokens it is not clear who is calling.
-    let mut request = tonic::Request::new(ListTasksRequest::default());
+    let mut ambiguous = tonic::Request::new(ListTasksRequest::default());
     for token in [&ada.access_token, &grace.access_token] {
         let value = format!("Bearer {token}").parse().unwrap();
-        request.metadata_mut().append("authorization", value);
+        ambiguous.metadata_mut().append("authorization", value);
     }
-    let failure = Refused::from(world.tasks.stranger().list_tasks(request).await.unwrap_err());
+    let failure = Refused::from(world.tasks.stranger().list_tasks(ambiguous).await.unwrap_err());
     assert_eq!(failure.why(), (Code::Unauthenticated, "TOKEN_INVALID"));
 }

@@ -104,10 +104,10 @@ async fn tsk_06_reverting_refuses_to_lose_owners_and_tasks(t: Test) {
     // Who insists loses the owner, and not the task.
     service.migrate_down(true).await.unwrap();
     assert_eq!(legacy_view(&t).await.len(), 1);
-    let error = service.migrate_down(false).await.unwrap_err();
+    let refusal = service.migrate_down(false).await.unwrap_err();
     assert!(
-        matches!(error, MigrationError::WouldLose { what: "tasks", .. }),
-        "{error}"
+        matches!(refusal, MigrationError::WouldLose { what: "tasks", .. }),
+        "{refusal}"
     );
     assert_eq!(legacy_view(&t).await.len(), 1);
 }

@@ -132,8 +132,8 @@ async fn wrong_settings_stop_the_start(t: Test) {
         said.contains("TASKS_IDENTITY_TOKEN_FILE") && !said.contains("secret"),
         "{said}"
     );
-    let (code, said) = Program::start(&t, &[("TASKS_SHARES_DATABASE", "on")], &["dance"])
+    let (usage, help) = Program::start(&t, &[("TASKS_SHARES_DATABASE", "on")], &["dance"])
         .end()
         .await;
-    assert_eq!(code, 64, "{said}");
+    assert_eq!(usage, 64, "{help}");
 }

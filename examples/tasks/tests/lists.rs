@@ -157,18 +157,16 @@ async fn tsk_05_a_list_is_read_through_the_composite_index(t: Test) {
         .expect("a later page");
     let first = statements.iter().find(first_page).expect("a first page");
     let unowned = statements.iter().find(of_nobody).expect("a page of nobody");
-    let of_owner = "tasks_user_id_created_at_idx";
-    for (statement, arguments, index) in [
-        (first, format!("{user}, 51"), of_owner),
-        (
-            later,
-            format!("{user}, {now}, {now}, '{}', 51", tasks[0].id),
-            of_owner,
-        ),
-        (unowned, "51".to_owned(), "tasks_unowned_created_at_idx"),
+    for (statement, arguments) in [
+        (first, format!("{user}, 51")),
+        (later, format!("{user}, {now}, {now}, '{}', 51", tasks[0].id)),
+        (unowned, "51".to_owned()),
     ] {
         let plan = plan_of(&t, statement, &arguments).await;
-        assert!(plan.contains(index), "{statement}\n{plan}");
+        assert!(
+            plan.contains("tasks_user_id_created_at_idx"),
+            "{statement}\n{plan}"
+        );
         // Only tasks of the very same moment may have to be sorted, never the list.
         match t.backend {
             Backend::Postgres => {

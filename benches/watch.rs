@@ -180,7 +180,7 @@ async fn idle(server: &Server) -> Value {
 /// Begins to watch, and waits until it is known to.
 async fn watch(channel: &Channel) -> Streaming<WatchUsersResponse> {
     let request = WatchUsersRequest {
-        start: Some(Start::From(WatchStart::Now.into())),
+        start: Some(Start::StartAt(WatchStart::Now.into())),
         ..WatchUsersRequest::default()
     };
     let response = UserServiceClient::new(channel.clone()).watch_users(request).await;

@@ -11,6 +11,7 @@ mod watcher;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -60,6 +61,8 @@ struct Feed {
     commits: EventCommits,
     head: watch::Sender<Option<Arc<Head>>>,
     watchers: watch::Sender<usize>,
+    /// How often the database turned out to have lost what had been told.
+    losses: AtomicU64,
 }
 
 /// How far the tail has come. There is none while nobody watches.
@@ -107,6 +110,7 @@ impl UserFeed {
             commits,
             head: watch::Sender::new(None),
             watchers: watch::Sender::new(0),
+            losses: AtomicU64::new(0),
         }))
     }
 
@@ -167,16 +171,27 @@ impl Feed {
     /// Checks that the database is one in which the position has been.
     async fn check(&self, position: &WatchPosition, end: i64) -> Result<(), WatchError> {
         self.check_age(position)?;
+        if self.has(position, end).await? {
+            Ok(())
+        } else {
+            Err(WatchError::UnknownPosition)
+        }
+    }
+
+    /// Tells whether the database has been at a position, and has what was before it.
+    async fn has(&self, position: &WatchPosition, end: i64) -> Result<bool, DatabaseError> {
         if position.cursor.to > end {
-            return Err(WatchError::UnknownPosition);
+            return Ok(false);
         }
         let now = self.parts.clock.now();
         match position.kept_mark(self.parts.retention, now) {
-            Some(mark) if !self.parts.events.is_there(mark.id).await? => {
-                Err(WatchError::UnknownPosition)
-            }
-            Some(_) | None => Ok(()),
+            Some(mark) => self.parts.events.is_there(mark.id).await,
+            None => Ok(true),
         }
+    }
+
+    fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     fn check_age(&self, position: &WatchPosition) -> Result<(), WatchError> {
@@ -231,9 +246,7 @@ impl Feed {
 
 /// Puts an event together with its user. After a deletion there is none, also if the id was given again.
 fn see(event: UserEvent, users: &HashMap<UserId, User>) -> UserChangeSeen {
-    let user = match event.event_type {
-        UserEventType::UserDeleted => None,
-        _ => users.get(&event.user_id).cloned(),
-    };
+    let is_gone = event.event_type == UserEventType::UserDeleted;
+    let user = users.get(&event.user_id).filter(|_| !is_gone).cloned();
     UserChangeSeen { event, user }
 }

@@ -1,6 +1,7 @@
 //! Reads new events once for everybody who watches.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -106,6 +107,14 @@ impl<'a> Tail<'a> {
         let as_of = self.feed.parts.clock.now();
         let checked = &head.checked;
         let window = self.feed.parts.events.window_after(checked.cursor.to).await?;
+        let may_have_lost = self.is_failing || window.end < checked.cursor.to;
+        if may_have_lost && !self.feed.has(checked, window.end).await? {
+            // Another server may have taken its place that did not have the newest changes, or a backup.
+            tracing::warn!("the database has lost changes of users that had been told");
+            self.feed.losses.fetch_add(1, Ordering::AcqRel);
+            self.feed.head.send_replace(None);
+            return Ok(Found::Page);
+        }
         let Some(first) = window.first else {
             self.note_silence(&head, window.to, as_of);
             let found = if window.has_held_back {

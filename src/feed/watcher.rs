@@ -21,7 +21,7 @@ use crate::tokens::StandingToken;
 #[derive(Debug, Clone)]
 pub enum WatchMessage {
     /// A user of the snapshot.
-    User(User),
+    User(Box<User>),
     /// A change.
     Change(Arc<UserChangeSeen>),
     /// Everything has been told up to here.
@@ -70,6 +70,8 @@ pub struct Watcher {
     goal: i64,
     /// When users were last looked up: what was looked up before is not told any more.
     last_read: Instant,
+    /// How often the database had lost something when it began.
+    losses: u64,
     has_told_checkpoint: bool,
     next_checkpoint: TimerInstant,
     _presence: Presence,
@@ -87,6 +89,7 @@ impl Watcher {
         Self {
             token_readings: token.as_ref().map(StandingToken::readings),
             head: feed.head.subscribe(),
+            losses: feed.losses(),
             feed,
             filter,
             token,
@@ -144,6 +147,9 @@ impl Watcher {
         if self.feed.parts.health.has_ended() {
             return Err(WatchError::Ending);
         }
+        if self.feed.losses() != self.losses {
+            return Err(WatchError::UnknownPosition);
+        }
         if let Some(token) = &self.token {
             let now = self.feed.parts.clock.now();
             token.check(now).map_err(WatchError::Refused)?;
@@ -194,7 +200,7 @@ impl Watcher {
         } else {
             place.cursor.to >= self.goal
         };
-        is_time.then(|| *place)
+        is_time.then_some(*place)
     }
 
     /// Reads the next users of the snapshot.
@@ -223,7 +229,8 @@ impl Watcher {
                 ..self.read_to
             };
             self.read_to = position;
-            self.pending.push_back((position, WatchMessage::User(user)));
+            self.pending
+                .push_back((position, WatchMessage::User(Box::new(user))));
         }
         if is_last {
             self.read_to.snapshot = None;

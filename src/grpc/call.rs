@@ -265,8 +265,10 @@ impl Shared {
                 deadline: ends,
                 correlation_id,
             });
-            let request = Request::from_parts(head, body);
-            inner.call(request).await.map(with_details)
+            inner
+                .call(Request::from_parts(head, body))
+                .await
+                .map(with_details)
         })
         .catch_unwind();
         match tokio::time::timeout(deadline, work).await {

@@ -26,9 +26,10 @@ pub fn tests() -> Vec<Behaviour> {
 /// What the name of a field with a secret contains.
 const SECRET_WORDS: [&str; 5] = ["password", "token", "secret", "credential", "private_key"];
 
-/// Fields that only sound like it. A page token names a place in a list, and is encrypted;
+/// Fields that only sound like it. A page token names a place in a list, and a resume token one in the changes, and both
+/// are encrypted;
 /// the id of a token is not the token.
-const NOT_SECRET: [&str; 9] = [
+const NOT_SECRET: [&str; 12] = [
     "identity.v1.IntrospectTokenResponse.token_id",
     "identity.v1.ListLoginAttemptsRequest.page_token",
     "identity.v1.ListLoginAttemptsResponse.next_page_token",
@@ -38,6 +39,9 @@ const NOT_SECRET: [&str; 9] = [
     "identity.v1.ListUserEventsResponse.next_page_token",
     "identity.v1.ListUsersRequest.page_token",
     "identity.v1.ListUsersResponse.next_page_token",
+    "identity.v1.ListUsersResponse.resume_token",
+    "identity.v1.WatchUsersRequest.resume_token",
+    "identity.v1.WatchUsersResponse.resume_token",
 ];
 
 /// Decodes a message and prints it.

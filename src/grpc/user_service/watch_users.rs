@@ -51,11 +51,11 @@ pub(super) async fn watch_users(
 
 fn start(users: &Users, start: Option<&Start>, violations: &mut Violations) -> Option<WatchFrom> {
     match start {
-        Some(Start::From(number)) => match WatchStart::try_from(*number) {
+        Some(Start::StartAt(number)) => match WatchStart::try_from(*number) {
             Ok(WatchStart::Beginning) => Some(WatchFrom::Beginning),
             Ok(WatchStart::Now) => Some(WatchFrom::Now),
             Ok(WatchStart::Unspecified) | Err(_) => {
-                violations.add("from", ErrorReason::InvalidFormat, "is not a place to begin");
+                violations.add("start_at", ErrorReason::InvalidFormat, "is not a place to begin");
                 None
             }
         },
@@ -125,7 +125,7 @@ impl Telling {
     async fn next(&mut self) -> Result<WatchUsersResponse, ApiError> {
         let (message, position) = self.watcher.next().await?;
         let content = match message {
-            WatchMessage::User(user) => Content::User(user.into()),
+            WatchMessage::User(user) => Content::User((*user).into()),
             WatchMessage::Change(change) => Content::Change(UserChange {
                 event_id: change.event.id.to_string(),
                 r#type: UserEventType::from(change.event.event_type).into(),

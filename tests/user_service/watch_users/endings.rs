@@ -22,7 +22,7 @@ pub fn tests() -> Vec<Behaviour> {
     ]
 }
 
-const PROMPT: (&str, &str) = ("IDENTITY_SERVICE_TOKEN_INTERVAL", "50ms");
+const PROMPT: (&str, &str) = ("IDENTITY_SERVICE_TOKEN_INTERVAL", "100ms");
 
 fn pair(code: Code, reason: &str) -> (Code, String) {
     (code, reason.to_owned())
@@ -95,7 +95,7 @@ async fn the_end_of_the_server_ends_the_stream_and_another_one_goes_on(t: Test) 
     let ada = server.create_user("ada@example.com").await;
     let mut watch = Watch::begin(&server, from_beginning()).await.unwrap();
     assert_eq!(watch.user().await, ada);
-    watch.checkpoint().await;
+    watch.catch_up().await;
 
     let ((), end) = tokio::join!(server.shutdown(), watch.end());
 

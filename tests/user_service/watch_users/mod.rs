@@ -78,7 +78,7 @@ async fn a_snapshot_is_everybody_in_the_order_of_ids_and_then_comes_what_changes
     assert_eq!(watch.user().await, cleo);
     assert_eq!(watch.user().await, ada);
     assert_eq!(watch.user().await, bob);
-    watch.checkpoint().await;
+    watch.catch_up().await;
     let renamed = rename(&server, &bob, "Bob").await;
     let change = watch.change().await;
     assert_eq!(change.user.as_ref(), Some(&renamed));
@@ -86,9 +86,9 @@ async fn a_snapshot_is_everybody_in_the_order_of_ids_and_then_comes_what_changes
     assert_eq!(change.changed_fields, ["full_name"]);
     assert_eq!(change.occur_time, renamed.update_time);
     delete(&server, &ada.id).await;
-    let change = watch.change().await;
-    assert_eq!((change.user_id, change.user), (ada.id, None));
-    assert_eq!(change.r#type, i32::from(UserEventType::UserDeleted));
+    let deletion = watch.change().await;
+    assert_eq!(deletion.r#type(), UserEventType::UserDeleted);
+    assert_eq!((deletion.user_id, deletion.user), (ada.id, None));
 }
 
 async fn a_watch_from_now_tells_every_change_with_the_user_after_it(t: Test) {
@@ -101,19 +101,19 @@ async fn a_watch_from_now_tells_every_change_with_the_user_after_it(t: Test) {
     let bob = server.create_user("bob@example.com").await;
     delete(&server, &bob.id).await;
 
-    let change = watch.change().await;
-    assert_eq!(change.r#type(), UserEventType::UserUpdated);
+    let update = watch.change().await;
+    assert_eq!(update.r#type(), UserEventType::UserUpdated);
     // As it was then, or is by now.
-    assert!([&renamed, &blocked].contains(&change.user.as_ref().unwrap()));
-    let change = watch.change().await;
-    assert_eq!(change.r#type(), UserEventType::UserBlocked);
-    assert_eq!(change.user, Some(blocked));
-    let change = watch.change().await;
-    assert_eq!(change.r#type(), UserEventType::UserCreated);
-    assert!(change.user.is_none_or(|user| user == bob));
-    let change = watch.change().await;
-    assert_eq!(change.r#type(), UserEventType::UserDeleted);
-    assert_eq!((change.user_id, change.user), (bob.id, None));
+    assert!([&renamed, &blocked].contains(&update.user.as_ref().unwrap()));
+    let block = watch.change().await;
+    assert_eq!(block.r#type(), UserEventType::UserBlocked);
+    assert_eq!(block.user, Some(blocked));
+    let creation = watch.change().await;
+    assert_eq!(creation.r#type(), UserEventType::UserCreated);
+    assert!(creation.user.is_none_or(|user| user == bob));
+    let deletion = watch.change().await;
+    assert_eq!(deletion.r#type(), UserEventType::UserDeleted);
+    assert_eq!((deletion.user_id, deletion.user), (bob.id, None));
 }
 
 async fn a_list_and_a_watch_after_it_have_no_gap(t: Test) {
@@ -136,8 +136,11 @@ async fn a_list_and_a_watch_after_it_have_no_gap(t: Test) {
 
     let mut watch = Watch::begin(&server, after(&first.resume_token)).await.unwrap();
 
-    assert_eq!(watch.change().await.user, Some(renamed));
-    watch.checkpoint().await;
+    let mut copy = Copy::default();
+    while copy.users.get(&ada.id) != Some(&renamed) {
+        copy.apply(watch.next().await);
+    }
+    watch.catch_up().await;
 }
 
 async fn the_snapshot_has_many_pages(t: Test) {
@@ -155,7 +158,7 @@ async fn the_snapshot_has_many_pages(t: Test) {
         let content = watch.next().await;
         match &content {
             Content::User(user) => ids.push(user.id.clone()),
-            Content::Change(change) => assert_eq!(change.user_id, late.id),
+            Content::Change(_) => {}
             Content::Checkpoint(_) => break,
         }
         copy.apply(content);
@@ -179,7 +182,7 @@ async fn changes_can_be_narrowed_to_types(t: Test) {
         ..from_now()
     };
     let mut watch = Watch::begin(&server, request.clone()).await.unwrap();
-    watch.checkpoint().await;
+    watch.catch_up().await;
     let begin = watch.token.clone();
 
     rename(&server, &ada, "Ada").await;
@@ -212,7 +215,7 @@ async fn snapshot_and_changes_can_be_narrowed_to_users(t: Test) {
     };
     let mut watch = Watch::begin(&server, request).await.unwrap();
     assert_eq!(watch.user().await, bob);
-    watch.checkpoint().await;
+    watch.catch_up().await;
 
     rename(&server, &ada, "Ada").await;
     let renamed = rename(&server, &bob, "Bob").await;

@@ -30,8 +30,9 @@ pub fn tests() -> Vec<Behaviour> {
 pub fn change_by_hand(user_id: &str, name: &str) -> String {
     format!(
         "UPDATE users SET full_name = '{name}' WHERE id = '{user_id}';
-         INSERT INTO user_events (user_id, type, changed_fields, actor_kind, correlation_id)
-         VALUES ('{user_id}', 'user_updated', 'full_name', 'operator', 'by-hand');"
+         INSERT INTO user_events (user_id, type, changed_fields, actor_kind, correlation_id, occurred_at)
+         SELECT id, 'user_updated', 'full_name', 'operator', 'by-hand', updated_at FROM users
+         WHERE id = '{user_id}';"
     )
 }
 
@@ -42,8 +43,9 @@ pub fn change_by_hand_on_sqlite(user_id: &str, name: &str) -> String {
     format!(
         "BEGIN IMMEDIATE;
          UPDATE users SET full_name = '{name}' WHERE id = x'{digits}';
-         INSERT INTO user_events (id, user_id, type, changed_fields, actor_kind, correlation_id)
-         VALUES (x'{event}', x'{digits}', 'user_updated', 'full_name', 'operator', 'by-hand');
+         INSERT INTO user_events (id, user_id, type, changed_fields, actor_kind, correlation_id, occurred_at)
+         SELECT x'{event}', id, 'user_updated', 'full_name', 'operator', 'by-hand', updated_at FROM users
+         WHERE id = x'{digits}';
          COMMIT;"
     )
 }
@@ -95,7 +97,7 @@ async fn many_writers_and_many_watchers_on_two_servers_agree(t: Test) {
         for _ in 0..WRITERS {
             copy.apply(watch.next().await);
         }
-        watch.checkpoint().await;
+        watch.catch_up().await;
         watches.push((watch, copy));
     }
 
@@ -138,11 +140,11 @@ async fn a_change_that_commits_late_is_not_left_out(t: Test) {
     assert_eq!(first.user.unwrap().full_name, "Late");
     assert_eq!(watch.change().await.user, Some(bob));
     // And the other way round: what is told in the meantime does not lead past it.
-    let late = Blocker::holding(&t.database_url(), "SELECT pg_current_xact_id()").await;
+    let later = Blocker::holding(&t.database_url(), "SELECT pg_current_xact_id()").await;
     let cleo = server.create_user("cleo@example.com").await;
     wait_until_held_back(&server).await;
-    late.execute(&change_by_hand(&ada.id, "Later")).await.unwrap();
-    late.execute("COMMIT").await.unwrap();
+    later.execute(&change_by_hand(&ada.id, "Later")).await.unwrap();
+    later.execute("COMMIT").await.unwrap();
     assert_eq!(watch.change().await.user, Some(cleo));
     assert_eq!(watch.change().await.user.unwrap().full_name, "Later");
 }
@@ -152,7 +154,7 @@ async fn a_change_that_commits_late_is_not_left_out_of_a_resumed_stream(t: Test)
     let ada = server.create_user("ada@example.com").await;
     let mut watch = Watch::begin(&server, from_beginning()).await.unwrap();
     watch.user().await;
-    watch.checkpoint().await;
+    watch.catch_up().await;
     let late = Blocker::holding(&t.database_url(), &change_by_hand(&ada.id, "Late")).await;
     let bob = server.create_user("bob@example.com").await;
     wait_until_held_back(&server).await;
@@ -167,10 +169,10 @@ async fn a_change_that_commits_late_is_not_left_out_of_a_resumed_stream(t: Test)
 
     late.execute("COMMIT").await.unwrap();
 
-    for watch in [&mut resumed, &mut of_list] {
-        assert_eq!(watch.change().await.user.unwrap().full_name, "Late");
-        assert_eq!(watch.change().await.user.as_ref(), Some(&bob));
-        watch.checkpoint().await;
+    for stream in [&mut resumed, &mut of_list] {
+        assert_eq!(stream.change().await.user.unwrap().full_name, "Late");
+        assert_eq!(stream.change().await.user.as_ref(), Some(&bob));
+        stream.checkpoint().await;
     }
 }
 

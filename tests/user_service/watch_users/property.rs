@@ -51,17 +51,17 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let server = || 0..2_usize;
-    let pair = || (server(), any::<usize>());
+    let a_server = || 0..2_usize;
+    let pair = || (a_server(), any::<usize>());
     prop_oneof![
-        4 => server().prop_map(|server| Step::Create { server }),
+        4 => a_server().prop_map(|server| Step::Create { server }),
         5 => pair().prop_map(|(server, user)| Step::Rename { server, user }),
         2 => pair().prop_map(|(server, user)| Step::Block { server, user }),
         2 => pair().prop_map(|(server, user)| Step::Unblock { server, user }),
         2 => pair().prop_map(|(server, user)| Step::Delete { server, user }),
         6 => (0..LATE, any::<bool>()).prop_map(|(slot, commits)| Step::Late { slot, commits }),
-        1 => server().prop_map(|server| Step::Kill { server }),
-        3 => server().prop_map(|server| Step::Reconnect { server }),
+        1 => a_server().prop_map(|server| Step::Kill { server }),
+        3 => a_server().prop_map(|server| Step::Reconnect { server }),
         2 => Just(Step::Settle),
     ]
 }
@@ -269,7 +269,7 @@ async fn event_ids(t: &Test) -> BTreeSet<String> {
     let ids = t
         .sql_values(&format!("SELECT {id} AS value FROM user_events"))
         .await;
-    ids.into_iter().map(|id| id.expect("an id")).collect()
+    ids.into_iter().map(|text| text.expect("an id")).collect()
 }
 
 /// Follows the users, and goes on where it was, until the task is aborted.

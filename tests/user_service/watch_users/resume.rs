@@ -8,6 +8,7 @@ use super::watching::{Copy, Watch, after, from_beginning, from_now, table};
 use super::{CHECKPOINTS, rename};
 use crate::support::{
     Backend, Behaviour, Clients, PostgresCluster, Test, behaviours, eventually, postgres_only,
+    sqlite_only,
 };
 use crate::user_service::calls::assert_refused;
 
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Behaviour> {
             checkpoints_keep_a_token_young,
         ],
         postgres_only![events_of_another_cluster_are_followed],
+        sqlite_only![a_database_that_goes_back_ends_streams],
     ]
     .concat()
 }
@@ -73,8 +75,11 @@ async fn a_snapshot_goes_on_where_it_was(t: Test) {
     assert_eq!(resumed.user().await, bob);
     assert_eq!(resumed.user().await, cleo);
     // It was told before it changed.
-    assert_eq!(resumed.change().await.user, Some(renamed));
-    resumed.checkpoint().await;
+    let mut copy = Copy::default();
+    while copy.users.get(&ada.id) != Some(&renamed) {
+        copy.apply(resumed.next().await);
+    }
+    resumed.catch_up().await;
 }
 
 async fn a_token_is_good_on_every_server_and_after_a_restart(t: Test) {
@@ -115,14 +120,15 @@ async fn g11_a_tampered_token_is_refused(t: Test) {
     for other in ["", "x", &token[1..], &format!("{token}A"), &page.next_page_token] {
         assert_token_refused(&server, other).await;
     }
-    // With another key.
+    // Of a service with another key.
+    let other = t.directory().join("other.db").display().to_string();
     let stranger = t
         .start_with(&[
+            ("DATABASE_URL", &format!("sqlite://{other}")),
             (
                 "IDENTITY_MASTER_KEY",
                 "aWRlbnRpdHkgdGVzdHMgdXNlIHRoaXMga2V5IHRvby4=",
             ),
-            ("IDENTITY_DATA_DIR", "elsewhere"),
         ])
         .await;
     assert_token_refused(&stranger, &token).await;
@@ -182,7 +188,7 @@ async fn g11_a_token_older_than_what_is_kept_has_expired(t: Test) {
         ])
         .await;
     let mut watch = Watch::begin(&server, from_beginning()).await.unwrap();
-    watch.checkpoint().await;
+    watch.catch_up().await;
     let token = watch.token.clone();
     drop(watch);
     server.clock.advance(TimeDelta::days(9));
@@ -198,7 +204,7 @@ async fn g11_a_token_older_than_what_is_kept_has_expired(t: Test) {
     assert_eq!(failure.code(), Code::OutOfRange);
     assert_eq!(failure.reason(), "RESUME_TOKEN_EXPIRED");
     let mut anew = Watch::begin(&server, from_now()).await.unwrap();
-    anew.checkpoint().await;
+    anew.catch_up().await;
 }
 
 async fn checkpoints_keep_a_token_young(t: Test) {
@@ -224,6 +230,25 @@ async fn checkpoints_keep_a_token_young(t: Test) {
     resumed.checkpoint().await;
 }
 
+/// As when a backup is put in the place of the database.
+async fn a_database_that_goes_back_ends_streams(t: Test) {
+    let server = t.start().await;
+    let mut watch = Watch::now(&server).await;
+    server.create_user("ada@example.com").await;
+    watch.change().await;
+
+    t.sql("DELETE FROM user_events; UPDATE sqlite_sequence SET seq = 0 WHERE name = 'user_events'")
+        .await
+        .unwrap();
+
+    let failure = watch.end().await;
+    assert_eq!(failure.code(), Code::InvalidArgument);
+    assert_eq!(failure.reason(), "INVALID_RESUME_TOKEN");
+    let mut anew = Watch::begin(&server, from_beginning()).await.unwrap();
+    anew.user().await;
+    anew.catch_up().await;
+}
+
 async fn events_of_another_cluster_are_followed(t: Test) {
     let server = t.start().await;
     let ada = server.create_user("ada@example.com").await;
@@ -234,19 +259,20 @@ async fn events_of_another_cluster_are_followed(t: Test) {
         .await
         .unwrap();
 
-    let server = t.start().await;
+    let restored = t.start().await;
 
-    let mut watch = Watch::begin(&server, from_beginning()).await.unwrap();
+    let mut watch = Watch::begin(&restored, from_beginning()).await.unwrap();
     let mut copy = Copy::default();
     loop {
-        match watch.next().await {
-            Content::Checkpoint(_) => break,
-            content => copy.apply(content),
+        let content = watch.next().await;
+        if matches!(content, Content::Checkpoint(_)) {
+            break;
         }
+        copy.apply(content);
     }
-    assert_eq!(copy.users, table(&server).await.unwrap());
-    let renamed = rename(&server, &ada, "Ada").await;
+    assert_eq!(copy.users, table(&restored).await.unwrap());
+    let renamed = rename(&restored, &ada, "Ada").await;
     assert_eq!(watch.change().await.user, Some(renamed));
-    rename(&server, &bob, "Bob").await;
+    rename(&restored, &bob, "Bob").await;
     watch.change().await;
 }

@@ -20,12 +20,12 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Asks for everything from the beginning.
 pub fn from_beginning() -> WatchUsersRequest {
-    starting(Start::From(WatchStart::Beginning.into()))
+    starting(Start::StartAt(WatchStart::Beginning.into()))
 }
 
 /// Asks for what comes.
 pub fn from_now() -> WatchUsersRequest {
-    starting(Start::From(WatchStart::Now.into()))
+    starting(Start::StartAt(WatchStart::Now.into()))
 }
 
 /// Asks for what comes after a token.
@@ -60,7 +60,7 @@ impl Watch {
     /// Begins to watch what comes, and waits until it is told that it does.
     pub async fn now(clients: &Clients) -> Self {
         let mut watch = Self::begin(clients, from_now()).await.expect("a stream");
-        watch.checkpoint().await;
+        watch.catch_up().await;
         watch
     }
 
@@ -87,12 +87,19 @@ impl Watch {
         assert!(matches!(next, Content::Checkpoint(_)), "{next:?}");
     }
 
+    /// Waits for the first checkpoint. On PostgreSQL, what happened before the call may come before it, where a
+    /// transaction, be it of another test, holds it back.
+    pub async fn catch_up(&mut self) {
+        while matches!(self.next().await, Content::Change(_)) {}
+    }
+
     /// Waits for the next user of the snapshot.
     pub async fn user(&mut self) -> User {
-        match self.next().await {
-            Content::User(user) => user,
-            other => panic!("{other:?}"),
-        }
+        let content = self.next().await;
+        let Content::User(user) = content else {
+            panic!("{content:?}");
+        };
+        user
     }
 
     /// Waits for the next change, past checkpoints.

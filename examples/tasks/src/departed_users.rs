@@ -92,7 +92,7 @@ impl DepartedUsers {
 
     /// Begins anew: notes a place to go on from, deletes the tasks of owners who are not there, and goes on from it.
     async fn begin(&self) -> Result<Streaming<WatchUsersResponse>, Interruption> {
-        let mut stream = self.watch(Start::From(WatchStart::Now.into())).await?;
+        let mut stream = self.watch(Start::StartAt(WatchStart::Now.into())).await?;
         let first = stream.message().await?.ok_or(Interruption::Ended)?;
         /// Owners that are read at a time.
         const OWNERS: i64 = 100;

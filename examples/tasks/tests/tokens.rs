@@ -192,8 +192,8 @@ async fn a_token_expires_on_the_second(t: Test) {
 
     ada.create("in time").await.unwrap();
     t.clock.advance(TimeDelta::minutes(5));
-    let failure = ada.create("too late").await.unwrap_err();
-    assert_eq!(failure.why(), (Code::Unauthenticated, "TOKEN_EXPIRED"));
+    let too_late = ada.create("too late").await.unwrap_err();
+    assert_eq!(too_late.why(), (Code::Unauthenticated, "TOKEN_EXPIRED"));
 }
 
 async fn unknown_keys_are_asked_for_once_in_a_while(t: Test) {

@@ -5,7 +5,7 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use tonic::Code;
 
 use crate::support::{Backend, Behaviour, Test, behaviours};
-use crate::world::{Place, World, sent_statements, with_legacy_tasks};
+use crate::world::{Place, World, sent_statements};
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -185,16 +185,9 @@ async fn tsk_05_a_list_is_read_through_the_composite_index(t: Test) {
 }
 
 async fn a_page_is_at_most_a_hundred_tasks_and_fifty_unless_asked(t: Test) {
-    let identity = t.start().await;
     let titles: Vec<String> = (0..101).map(|number| number.to_string()).collect();
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
-    with_legacy_tasks(&t, Place::Shared, &t, &titles).await;
-    let tasks = crate::world::Tasks::start(&t, Place::Shared, &t, &identity, None).await;
-    let world = World {
-        identity,
-        tasks,
-        database: Place::Shared.database(&t).await,
-    };
+    let world = World::start_with_legacy(&t, Place::Shared, &titles).await;
     let ada = world.person("ada@example.com").await;
 
     for (asked, expected) in [(0, 50), (1, 1), (100, 100), (101, 100), (i32::MAX, 100)] {
@@ -212,14 +205,7 @@ async fn a_page_is_at_most_a_hundred_tasks_and_fifty_unless_asked(t: Test) {
 }
 
 async fn page_tokens_of_other_lists_are_refused(t: Test) {
-    let identity = t.start().await;
-    with_legacy_tasks(&t, Place::Shared, &t, &["one", "two"]).await;
-    let tasks = crate::world::Tasks::start(&t, Place::Shared, &t, &identity, None).await;
-    let world = World {
-        identity,
-        tasks,
-        database: Place::Shared.database(&t).await,
-    };
+    let world = World::start_with_legacy(&t, Place::Shared, &["one", "two"]).await;
     let ada = world.person("ada@example.com").await;
     for title in ["mine", "mine, too"] {
         ada.create(title).await.unwrap();

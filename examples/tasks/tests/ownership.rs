@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tonic::Code;
 
 use crate::support::{Backend, Behaviour, Test, behaviours};
-use crate::world::{Place, Tasks, World, all_tasks, with_legacy_tasks};
+use crate::world::{Place, World, all_tasks};
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -93,15 +93,7 @@ async fn tsk_02_identity_goes_on_working_with_the_tasks_in_its_database(t: Test)
 
 async fn tsk_03_tasks_from_before_ownership_stay_without_an_owner_and_are_listed(t: Test) {
     for place in Place::BOTH {
-        let identity = t.start().await;
-        let database = place.database(&t).await;
-        with_legacy_tasks(&t, place, &database, &["newest", "older", "oldest"]).await;
-        let tasks = Tasks::start(&t, place, &database, &identity, None).await;
-        let world = World {
-            identity,
-            tasks,
-            database,
-        };
+        let world = World::start_with_legacy(&t, place, &["newest", "older", "oldest"]).await;
         let ada = world.person(&format!("ada-{place:?}@example.com")).await;
         ada.create("her own").await.unwrap();
 
@@ -130,15 +122,7 @@ async fn tsk_03_tasks_from_before_ownership_stay_without_an_owner_and_are_listed
 
 async fn tsk_03_a_task_of_nobody_is_claimed_by_one_user(t: Test) {
     for place in Place::BOTH {
-        let identity = t.start().await;
-        let database = place.database(&t).await;
-        with_legacy_tasks(&t, place, &database, &["wanted", "left alone"]).await;
-        let tasks = Tasks::start(&t, place, &database, &identity, None).await;
-        let world = World {
-            identity,
-            tasks,
-            database,
-        };
+        let world = World::start_with_legacy(&t, place, &["wanted", "left alone"]).await;
         let mut people = Vec::new();
         for name in ["ada", "grace", "hedy", "joan"] {
             people.push(world.person(&format!("{name}-{place:?}@example.com")).await);
@@ -172,14 +156,7 @@ async fn tsk_03_a_task_of_nobody_is_claimed_by_one_user(t: Test) {
 }
 
 async fn tsk_04_deleting_a_user_deletes_that_users_tasks_and_nothing_else(t: Test) {
-    let identity = t.start().await;
-    with_legacy_tasks(&t, Place::Shared, &t, &["of nobody"]).await;
-    let tasks = Tasks::start(&t, Place::Shared, &t, &identity, None).await;
-    let world = World {
-        identity,
-        tasks,
-        database: Place::Shared.database(&t).await,
-    };
+    let world = World::start_with_legacy(&t, Place::Shared, &["of nobody"]).await;
     let ada = world.person("ada@example.com").await;
     let grace = world.person("grace@example.com").await;
     for title in ["one", "two"] {

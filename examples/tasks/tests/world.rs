@@ -96,6 +96,19 @@ impl World {
         }
     }
 
+    /// Starts both, where there were tasks before tasks had owners. The first title is that of the newest.
+    pub async fn start_with_legacy(t: &Test, place: Place, titles: &[&str]) -> Self {
+        let identity = t.start().await;
+        let database = place.database(t).await;
+        with_legacy_tasks(t, place, &database, titles).await;
+        let tasks = Tasks::start(t, place, &database, &identity, None).await;
+        Self {
+            identity,
+            tasks,
+            database,
+        }
+    }
+
     /// Creates a user who signs in, and acts as that user.
     pub async fn person(&self, email: &str) -> Person {
         let (user, tokens) = self.identity.signed_in(email).await;

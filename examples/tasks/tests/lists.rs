@@ -144,7 +144,7 @@ async fn tsk_05_a_list_is_read_through_the_composite_index(t: Test) {
     let from_tasks = format!("FROM {quote}tasks{quote}");
     let statements: Vec<String> = sent_statements(&from_tasks)
         .into_keys()
-        .filter(|statement| statement.contains("created_at") && statement.contains("LIMIT"))
+        .filter(|statement| statement.contains("ORDER BY") && statement.contains("LIMIT"))
         .collect();
     let is_later_page = |statement: &&String| statement.contains("<=");
     let of_nobody = |statement: &&String| statement.contains("IS NULL");
@@ -157,16 +157,21 @@ async fn tsk_05_a_list_is_read_through_the_composite_index(t: Test) {
         .expect("a later page");
     let first = statements.iter().find(first_page).expect("a first page");
     let unowned = statements.iter().find(of_nobody).expect("a page of nobody");
-    for (statement, arguments) in [
-        (first, format!("{user}, 51")),
-        (later, format!("{user}, {now}, {now}, '{}', 51", tasks[0].id)),
-        (unowned, "51".to_owned()),
+    let composite = ["tasks_user_id_created_at_idx"].as_slice();
+    // SQLite takes the one or the other, PostgreSQL the one that is made for it.
+    let of_nobody_alone = match t.backend {
+        Backend::Postgres => ["tasks_unowned_created_at_idx"].as_slice(),
+        Backend::Sqlite => ["tasks_unowned_created_at_idx", "tasks_user_id_created_at_idx"].as_slice(),
+    };
+    let later_values = format!("{user}, {now}, {now}, '{}', 51", tasks[0].id);
+    for (statement, arguments, indexes) in [
+        (first, format!("{user}, 51"), composite),
+        (later, later_values, composite),
+        (unowned, "51".to_owned(), of_nobody_alone),
     ] {
         let plan = plan_of(&t, statement, &arguments).await;
-        assert!(
-            plan.contains("tasks_user_id_created_at_idx"),
-            "{statement}\n{plan}"
-        );
+        let is_through_index = indexes.iter().any(|index| plan.contains(index));
+        assert!(is_through_index, "{statement}\n{plan}");
         // Only tasks of the very same moment may have to be sorted, never the list.
         match t.backend {
             Backend::Postgres => {

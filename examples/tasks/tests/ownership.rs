@@ -29,7 +29,7 @@ async fn tsk_02_a_task_refers_to_its_user_by_an_indexed_foreign_key_that_cascade
             "SELECT conname || ' ' || pg_get_constraintdef(oid) AS value FROM pg_constraint
              WHERE conrelid = 'tasks'::regclass AND contype = 'f'",
             "SELECT indexname || ' ' || substring(indexdef FROM '\\(.*') AS value FROM pg_indexes
-             WHERE tablename = 'tasks' AND indexdef LIKE '%(user_id%' ORDER BY indexname",
+             WHERE tablename = 'tasks' AND indexname LIKE 'tasks_user_id%' ORDER BY indexname",
         ),
         Backend::Sqlite => (
             "SELECT iif(\"notnull\", 'NO', 'YES') AS value FROM pragma_table_info('tasks') WHERE name = 'user_id'",
@@ -38,7 +38,7 @@ async fn tsk_02_a_task_refers_to_its_user_by_an_indexed_foreign_key_that_cascade
              FROM pragma_foreign_key_list('tasks')",
             "SELECT list.name || ' (' || (SELECT group_concat(name, ', ') FROM pragma_index_info(list.name)) || ')'
                  AS value
-             FROM pragma_index_list('tasks') AS list WHERE list.name LIKE '%user_id%' ORDER BY list.name",
+             FROM pragma_index_list('tasks') AS list WHERE list.name LIKE 'tasks_user_id%' ORDER BY list.name",
         ),
     };
     assert_eq!(t.sql_value(is_nullable).await.as_deref(), Some("YES"));

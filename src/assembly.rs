@@ -6,15 +6,16 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::Database;
 use crate::grpc::{
-    Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, PageTokens,
-    RequestFingerprints, Security, SecurityServiceImpl, ServerStatus, Services, SessionServiceImpl,
+    Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, OAuthAccountServiceImpl,
+    OAuthAccounts, PageTokens, RequestFingerprints, Security, SecurityServiceImpl, ServerStatus, Services, SessionServiceImpl,
     Sessions, StatusServiceImpl, UserServiceImpl, Users,
 };
 use crate::health::Health;
+use crate::id_tokens::IdTokens;
 use crate::master_key::MasterKey;
 use crate::password_hashing::PasswordHasher;
 use crate::repositories::{
-    LockoutRepository, LoginAttemptRepository, OneTimeTokenRepository, RequestIdRepository,
+    LockoutRepository, LoginAttemptRepository, OAuthAccountRepository, OneTimeTokenRepository, RequestIdRepository,
     ServiceTokenRepository, SessionRepository, SigningKeyRepository, UserEventRepository,
     UserRepository,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Assembly<'a> {
     pub(crate) health: &'a Health,
     /// The metrics.
     pub(crate) metrics: &'a Metrics,
+    /// The providers.
+    pub(crate) id_tokens: &'a IdTokens,
     /// The time.
     pub(crate) clock: &'a Arc<dyn Clock>,
 }
@@ -69,6 +72,7 @@ impl Assembly<'_> {
         let users = UserRepository::new(database());
         let request_ids = RequestIdRepository::new(database());
         let sessions = SessionRepository::new(database());
+        let oauth_accounts = OAuthAccountRepository::new(database());
         let login_attempts = LoginAttemptRepository::new(database());
         let one_time_tokens = OneTimeTokenRepository::new(database());
         let page_tokens = PageTokens::new(self.master_key)?;
@@ -76,12 +80,15 @@ impl Assembly<'_> {
         let authenticator = Authenticator::new(Parts {
             users: users.clone(),
             sessions: sessions.clone(),
+            oauth_accounts: oauth_accounts.clone(),
             login_attempts: login_attempts.clone(),
             lockouts: lockouts.clone(),
             hasher: hasher.clone(),
             access_tokens: AccessTokens::new(signing_keys.clone(), access),
             refresh_tokens: RefreshTokens::new(self.master_key),
             session_policy: settings.sessions.policy,
+            required_fields: settings.profile.required.clone(),
+            provider_sign_up: settings.providers.sign_up,
             clock: Arc::clone(self.clock),
             metrics: self.metrics.sign_in.clone(),
         });
@@ -118,6 +125,7 @@ impl Assembly<'_> {
                 required_fields: settings.profile.required.clone(),
                 page_tokens: page_tokens.clone(),
                 fingerprints: fingerprints.clone(),
+                id_tokens: self.id_tokens.clone(),
             }),
             auth: AuthServiceImpl::new(Auth {
                 authenticator: authenticator.clone(),
@@ -128,6 +136,7 @@ impl Assembly<'_> {
                 required_fields: settings.profile.required.clone(),
                 sign_up: settings.sessions.sign_up,
                 fingerprints: fingerprints.clone(),
+                id_tokens: self.id_tokens.clone(),
             }),
             credentials: CredentialServiceImpl::new(Credentials {
                 authenticator,
@@ -137,6 +146,13 @@ impl Assembly<'_> {
                 hasher: hasher.clone(),
                 password_policy: settings.passwords.policy,
                 lifetimes: settings.tokens.one_time,
+                fingerprints: fingerprints.clone(),
+            }),
+            oauth_accounts: OAuthAccountServiceImpl::new(OAuthAccounts {
+                oauth_accounts,
+                id_tokens: self.id_tokens.clone(),
+                fresh_sign_in: settings.providers.fresh_sign_in,
+                page_tokens: page_tokens.clone(),
                 fingerprints,
             }),
             sessions: SessionServiceImpl::new(Sessions {

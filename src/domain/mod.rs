@@ -12,6 +12,7 @@ mod etag;
 mod event;
 mod identifier;
 mod lockout;
+mod oauth_account;
 mod one_time_token;
 mod origin;
 mod password;
@@ -42,6 +43,11 @@ pub use identifier::Identifier;
 pub use lockout::{
     ClearLockout, Lockout, LockoutKey, LockoutPolicy, LockoutSubject, LoginAttempt, LoginFailure,
     NewLoginAttempt, Reservation, ReserveAttempt,
+};
+pub use oauth_account::{
+    AccountKey, ClaimedEmail, ExternalIdentity, IdTokenDecision, IdTokenSignIn, LinkOAuthAccount,
+    ListOAuthAccounts, NewLinkedUser, OAuthAccount, OAuthAccountId, ProviderName, Stranger, Subject,
+    UnlinkOAuthAccount,
 };
 pub use one_time_token::{ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose};
 pub use origin::{CorrelationId, Origin};

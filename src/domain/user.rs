@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, PasswordHash, SessionEndReason,
-    SessionId, UserEventType, UserField, UserId, Username, VerifiedPassword,
+    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, OAuthAccountId, PasswordHash,
+    SessionEndReason, SessionId, UserEventType, UserField, UserId, Username, VerifiedPassword,
 };
 
 /// A user.
@@ -20,7 +20,7 @@ pub struct User {
     pub password_hash: Option<PasswordHash>,
     /// When the password was last set.
     pub password_changed_at: Option<DateTime<Utc>>,
-    /// How the account began, once it has a credential.
+    /// How the account began, once it has a credential; what it still has, if that credential was taken away.
     pub auth_provider: Option<AuthProvider>,
     /// False after a soft delete.
     pub is_active: bool,
@@ -176,7 +176,17 @@ pub enum UserChange {
     /// The user gets a password.
     SetPassword(NewPassword),
     /// The user loses its password.
-    RemovePassword,
+    RemovePassword {
+        /// What the oldest account is that is linked with the user, who signs in with it from then on.
+        instead: Option<AuthProvider>,
+    },
+    /// The user gets an account of this kind linked.
+    LinkOAuthAccount(AuthProvider),
+    /// The user loses a linked account.
+    UnlinkOAuthAccount {
+        /// What the oldest account is that is left.
+        instead: Option<AuthProvider>,
+    },
     /// The email was confirmed to belong to the user.
     VerifyEmail,
 }
@@ -212,8 +222,13 @@ impl UserChange {
         match self {
             Self::Deactivate => Some(SessionEndReason::UserDeactivated),
             Self::Block(_) => Some(SessionEndReason::UserBlocked),
-            Self::SetPassword(_) | Self::RemovePassword => Some(SessionEndReason::PasswordChanged),
-            Self::UpdateProfile(_) | Self::Reactivate | Self::Unblock | Self::VerifyEmail => None,
+            Self::SetPassword(_) | Self::RemovePassword { .. } => Some(SessionEndReason::PasswordChanged),
+            Self::UpdateProfile(_)
+            | Self::Reactivate
+            | Self::Unblock
+            | Self::VerifyEmail
+            | Self::LinkOAuthAccount(_)
+            | Self::UnlinkOAuthAccount { .. } => None,
         }
     }
 
@@ -227,9 +242,17 @@ impl UserChange {
             | Self::Reactivate
             | Self::Block(_)
             | Self::Unblock
-            | Self::RemovePassword
-            | Self::VerifyEmail => None,
+            | Self::RemovePassword { .. }
+            | Self::VerifyEmail
+            | Self::LinkOAuthAccount(_)
+            | Self::UnlinkOAuthAccount { .. } => None,
         }
+    }
+
+    /// Tells whether it is a change of the accounts of the user, which changes something even if all that the row of the
+    /// user says stays as it is.
+    const fn is_of_accounts(&self) -> bool {
+        matches!(self, Self::LinkOAuthAccount(_) | Self::UnlinkOAuthAccount { .. })
     }
 
     /// Returns what the event of the change calls it.
@@ -246,8 +269,10 @@ impl UserChange {
                 PasswordOccasion::Changed => UserEventType::PasswordChanged,
                 PasswordOccasion::Reset => UserEventType::PasswordReset,
             },
-            Self::RemovePassword => UserEventType::PasswordRemoved,
+            Self::RemovePassword { .. } => UserEventType::PasswordRemoved,
             Self::VerifyEmail => UserEventType::EmailVerified,
+            Self::LinkOAuthAccount(_) => UserEventType::OAuthAccountLinked,
+            Self::UnlinkOAuthAccount { .. } => UserEventType::OAuthAccountUnlinked,
         }
     }
 }
@@ -298,6 +323,14 @@ pub enum Refusal {
     LastCredential(UserId),
     /// The user has no email.
     EmailRequired(UserId),
+    /// A user has the email of the account, which is no proof that it is the same person.
+    LinkRequired,
+    /// The account is linked with another user.
+    IdentityTaken,
+    /// The user has no such account.
+    OAuthAccountNotFound(OAuthAccountId),
+    /// The user has signed in too long ago for what it asks for.
+    ReauthenticationRequired,
 }
 
 impl User {
@@ -325,12 +358,16 @@ impl User {
                 user.block_reason = None;
             }
             UserChange::SetPassword(password) => user.set_password(password, now)?,
-            UserChange::RemovePassword => user.remove_password()?,
+            UserChange::RemovePassword { instead } => user.remove_password(*instead)?,
+            UserChange::LinkOAuthAccount(kind) => {
+                user.auth_provider = user.auth_provider.or(Some(*kind));
+            }
+            UserChange::UnlinkOAuthAccount { instead } => user.unlink_account(*instead)?,
             UserChange::VerifyEmail => {
                 user.email_verified_at = user.email_verified_at.or(Some(now));
             }
         }
-        if user == *self {
+        if user == *self && !change.is_of_accounts() {
             return Ok(None);
         }
         if change.ends_sessions().is_some() {
@@ -411,13 +448,28 @@ impl User {
         Ok(())
     }
 
-    /// An account that began with a password has no other way to sign in.
-    fn remove_password(&mut self) -> Result<(), Refusal> {
-        if self.password_hash.is_some() && self.auth_provider == Some(AuthProvider::Password) {
-            return Err(Refusal::LastCredential(self.id));
+    /// Takes the password away, unless it is all that the user has.
+    fn remove_password(&mut self, instead: Option<AuthProvider>) -> Result<(), Refusal> {
+        if self.password_hash.is_none() {
+            return Ok(());
         }
+        let left = instead.ok_or(Refusal::LastCredential(self.id))?;
         self.password_hash = None;
         self.password_changed_at = None;
+        if self.auth_provider == Some(AuthProvider::Password) {
+            self.auth_provider = Some(left);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that a way to sign in is left when an account is taken away.
+    fn unlink_account(&mut self, instead: Option<AuthProvider>) -> Result<(), Refusal> {
+        let password = self.password_hash.as_ref().map(|_| AuthProvider::Password);
+        let left = instead.or(password).ok_or(Refusal::LastCredential(self.id))?;
+        let is_left = self.auth_provider == instead || self.auth_provider == password;
+        if !is_left {
+            self.auth_provider = Some(left);
+        }
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 use super::call::CallContext;
 use super::{PageTokens, RequestFingerprints};
 use crate::domain::{PasswordPolicy, ProfileField};
+use crate::id_tokens::IdTokens;
 use crate::password_hashing::PasswordHasher;
 use crate::proto::identity::v1::user_service_server::UserService;
 use crate::proto::identity::v1::{
@@ -52,6 +53,8 @@ pub struct Users {
     pub page_tokens: PageTokens,
     /// Tells requests apart.
     pub fingerprints: RequestFingerprints,
+    /// The providers.
+    pub id_tokens: IdTokens,
 }
 
 impl UserServiceImpl {

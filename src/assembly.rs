@@ -7,17 +7,17 @@ use crate::config::Settings;
 use crate::database::Database;
 use crate::grpc::{
     Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, OAuthAccountServiceImpl,
-    OAuthAccounts, PageTokens, RequestFingerprints, Security, SecurityServiceImpl, ServerStatus, Services, SessionServiceImpl,
-    Sessions, StatusServiceImpl, UserServiceImpl, Users,
+    OAuthAccounts, PageTokens, RequestFingerprints, Security, SecurityServiceImpl, ServerStatus,
+    Services, SessionServiceImpl, Sessions, StatusServiceImpl, UserServiceImpl, Users,
 };
 use crate::health::Health;
 use crate::id_tokens::IdTokens;
 use crate::master_key::MasterKey;
 use crate::password_hashing::PasswordHasher;
 use crate::repositories::{
-    LockoutRepository, LoginAttemptRepository, OAuthAccountRepository, OneTimeTokenRepository, RequestIdRepository,
-    ServiceTokenRepository, SessionRepository, SigningKeyRepository, UserEventRepository,
-    UserRepository,
+    LockoutRepository, LoginAttemptRepository, OAuthAccountRepository, OneTimeTokenRepository,
+    RequestIdRepository, ServiceTokenRepository, SessionRepository, SigningKeyRepository,
+    UserEventRepository, UserRepository,
 };
 use crate::sign_in::{Authenticator, Parts};
 use crate::telemetry::Metrics;

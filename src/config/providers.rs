@@ -180,7 +180,9 @@ fn client_ids(text: &str) -> Result<BTreeSet<String>, String> {
             is_id.then(|| id.to_owned())
         })
         .collect::<Option<_>>()
-        .ok_or_else(|| "must be ids of 1 to 255 visible ASCII characters, separated by commas".to_owned())
+        .ok_or_else(|| {
+            "must be ids of 1 to 255 visible ASCII characters, separated by commas".to_owned()
+        })
 }
 
 fn fetched_url(text: &str) -> Result<Url, String> {
@@ -241,7 +243,8 @@ fn parse_provider(entry: &str) -> Result<ProviderConfig, String> {
             "issuer must be a URL of at most 255 characters without a query, and neither Google's nor Apple's".to_owned(),
         ));
     }
-    let ids = client_ids(ids.unwrap_or_default()).map_err(|mistake| of_provider(format!("clients {mistake}")))?;
+    let ids = client_ids(ids.unwrap_or_default())
+        .map_err(|mistake| of_provider(format!("clients {mistake}")))?;
     if ids.is_empty() {
         return Err(of_provider("clients must be given".to_owned()));
     }
@@ -262,7 +265,11 @@ fn parse_provider(entry: &str) -> Result<ProviderConfig, String> {
     let emails = match emails {
         None => EmailTrust::None,
         Some("authoritative") => EmailTrust::All,
-        Some(_) => return Err(of_provider("emails must be authoritative, or not be given".to_owned())),
+        Some(_) => {
+            return Err(of_provider(
+                "emails must be authoritative, or not be given".to_owned(),
+            ));
+        }
     };
     Ok(ProviderConfig {
         name,

@@ -27,8 +27,8 @@ use diesel::sql_types::SqlType;
 use diesel::sqlite::{Sqlite, SqliteValue};
 
 use crate::domain::{
-    ActorKind, LoginFailure, OAuthAccountId, OneTimeTokenPurpose, ServiceTokenId, SessionEndReason, SessionId,
-    SignInMethod, UserEventType, UserId,
+    ActorKind, LoginFailure, OAuthAccountId, OneTimeTokenPurpose, ServiceTokenId, SessionEndReason,
+    SessionId, SignInMethod, UserEventType, UserId,
 };
 
 /// A UUID.

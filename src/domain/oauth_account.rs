@@ -317,10 +317,7 @@ mod tests {
     fn subjects_are_visible_ascii() {
         let longest = "x".repeat(Subject::MAX_CHARACTERS);
         for text in ["1", "110169484474386276334", "a b|c:d", longest.as_str()] {
-            assert_eq!(
-                Subject::parse(text).map(|subject| subject.0),
-                Ok(text.to_owned())
-            );
+            assert_eq!(Subject::parse(text).map(|subject| subject.0), Ok(text.to_owned()));
         }
         let too_long = format!("{longest}x");
         for text in ["", "\u{e9}", "a\nb", "a\0b", "\u{7f}", too_long.as_str()] {

@@ -222,7 +222,9 @@ impl UserChange {
         match self {
             Self::Deactivate => Some(SessionEndReason::UserDeactivated),
             Self::Block(_) => Some(SessionEndReason::UserBlocked),
-            Self::SetPassword(_) | Self::RemovePassword { .. } => Some(SessionEndReason::PasswordChanged),
+            Self::SetPassword(_) | Self::RemovePassword { .. } => {
+                Some(SessionEndReason::PasswordChanged)
+            }
             Self::UpdateProfile(_)
             | Self::Reactivate
             | Self::Unblock

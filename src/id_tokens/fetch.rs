@@ -22,8 +22,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use super::jwks::{self, Key};
 use super::json;
+use super::jwks::{self, Key};
 use super::provider::KeySource;
 
 /// The most bytes of an answer. The keys of the large providers are a few thousand.
@@ -63,7 +63,9 @@ pub(super) enum FetchError {
     TooLarge,
     #[error("the answer is not a JWK set with a key that can be used")]
     NoKeys,
-    #[error("the document of the issuer is not one of this issuer, or names no address that may be asked")]
+    #[error(
+        "the document of the issuer is not one of this issuer, or names no address that may be asked"
+    )]
     Discovery,
 }
 
@@ -160,7 +162,10 @@ where
     let request = Request::get(&address[url::Position::BeforePath..url::Position::AfterQuery])
         .header(header::HOST, authority)
         .header(header::ACCEPT, "application/json")
-        .header(header::USER_AGENT, concat!("identity/", env!("CARGO_PKG_VERSION")))
+        .header(
+            header::USER_AGENT,
+            concat!("identity/", env!("CARGO_PKG_VERSION")),
+        )
         .body(String::new())
         .map_err(|_| FetchError::Address)?;
     let response = sender.send_request(request).await?;
@@ -170,7 +175,8 @@ where
     }
     let mut body = response.into_body();
     let mut bytes = Vec::new();
-    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
+    {
         if let Ok(data) = frame?.into_data() {
             if bytes.len() + data.len() > MAX_BYTES {
                 return Err(FetchError::TooLarge);
@@ -200,7 +206,8 @@ fn keys_address(document: &[u8], asked: &Url, issuer: &str) -> Option<Url> {
         return None;
     }
     let address = Url::parse(text("jwks_uri")?).ok()?;
-    let is_allowed = address.scheme() == "https" || (asked.scheme() == "http" && may_be_fetched(&address));
+    let is_allowed =
+        address.scheme() == "https" || (asked.scheme() == "http" && may_be_fetched(&address));
     is_allowed.then_some(address)
 }
 

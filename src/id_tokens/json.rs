@@ -105,6 +105,9 @@ mod tests {
     fn everything_else_is_what_it_says() {
         let text = r#"{"a":[1,-1,1.5,null,true,"\u00e9"],"b":{"a":1}}"#;
         let expected = serde_json::from_str::<serde_json::Value>(text).expect("JSON");
-        assert_eq!(object(text.as_bytes()).map(serde_json::Value::Object), Some(expected));
+        assert_eq!(
+            object(text.as_bytes()).map(serde_json::Value::Object),
+            Some(expected)
+        );
     }
 }

@@ -45,7 +45,10 @@ pub(super) struct Key {
 
 #[derive(Debug)]
 enum Material {
-    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
     /// In the form that ring takes.
     Bytes(Vec<u8>),
 }
@@ -108,15 +111,7 @@ impl Key {
             Some(named) => named.as_str().and_then(Algorithm::from_name) == Some(algorithm),
         };
         let kid = text("kid").filter(|kid| !kid.is_empty())?;
-        is_of_algorithm.then(|| {
-            (
-                kid.to_owned(),
-                Self {
-                    algorithm,
-                    material,
-                },
-            )
-        })
+        is_of_algorithm.then(|| (kid.to_owned(), Self { algorithm, material }))
     }
 }
 
@@ -153,10 +148,7 @@ mod tests {
     const POINT: &str = r#""crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0""#;
 
     fn kids(text: &str) -> Vec<String> {
-        let mut kids: Vec<String> = parse(text.as_bytes())
-            .unwrap_or_default()
-            .into_keys()
-            .collect();
+        let mut kids: Vec<String> = parse(text.as_bytes()).unwrap_or_default().into_keys().collect();
         kids.sort();
         kids
     }

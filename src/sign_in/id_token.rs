@@ -91,7 +91,12 @@ impl Authenticator {
             policy,
             now,
         };
-        match self.0.oauth_accounts.sign_in(Command::new(sign_in, origin)).await? {
+        match self
+            .0
+            .oauth_accounts
+            .sign_in(Command::new(sign_in, origin))
+            .await?
+        {
             IdTokenDecision::SignedIn { user, is_new } => {
                 session.user_id = user.id;
                 Ok(SignedInWithIdToken {

@@ -27,8 +27,7 @@ use crate::clock::Clock;
 use crate::domain::{ProfileField, Session, SessionPolicy, User};
 use crate::password_hashing::PasswordHasher;
 use crate::repositories::{
-    LockoutRepository, LoginAttemptRepository, OAuthAccountRepository, SessionRepository,
-    UserRepository,
+    LockoutRepository, LoginAttemptRepository, OAuthAccountRepository, SessionRepository, UserRepository,
 };
 use crate::telemetry::SignInMetrics;
 use crate::tokens::{AccessTokens, IssuedAccessToken, RefreshTokens, SecretToken};

@@ -24,8 +24,7 @@ use crate::proto::identity::v1::{
     GetMeRequest, GetMeResponse, IntrospectTokenRequest, IntrospectTokenResponse,
     ListSigningKeysRequest, ListSigningKeysResponse, RefreshTokensRequest, RefreshTokensResponse,
     SignInWithIdTokenRequest, SignInWithIdTokenResponse, SignInWithPasswordRequest,
-    SignInWithPasswordResponse, SignOutRequest, SignOutResponse,
-    SignUpRequest, SignUpResponse,
+    SignInWithPasswordResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse,
 };
 use crate::repositories::RequestIdRepository;
 use crate::sign_in::Authenticator;

@@ -32,8 +32,7 @@ pub(super) async fn link_oauth_account(
         &mut violations,
     );
     let presented = all(provider, token, nonce);
-    let (user_id, (provider, token, nonce), etag) =
-        violations.finish(all(user_id, presented, etag))?;
+    let (user_id, (provider, token, nonce), etag) = violations.finish(all(user_id, presented, etag))?;
     accounts.check_change(context, user_id)?;
     let identity = provider
         .verify(token.reveal(), nonce.as_deref(), context.now)

@@ -37,13 +37,13 @@ pub(super) async fn list_oauth_accounts(
         after: page.after(),
         limit: page.limit(),
     };
-    let (found, next_page_token) =
-        page.finish(accounts.oauth_accounts.list(list).await?, |account: &OAuthAccount| {
-            ListPosition {
-                created_at: account.created_at,
-                id: account.id.uuid(),
-            }
-        })?;
+    let (found, next_page_token) = page.finish(
+        accounts.oauth_accounts.list(list).await?,
+        |account: &OAuthAccount| ListPosition {
+            created_at: account.created_at,
+            id: account.id.uuid(),
+        },
+    )?;
     Ok(ListOAuthAccountsResponse {
         accounts: found.into_iter().map(Into::into).collect(),
         next_page_token,

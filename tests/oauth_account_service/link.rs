@@ -53,7 +53,7 @@ async fn a_linked_account_signs_its_user_in(t: Test) {
     server.sign_in(EMAIL, PASSWORD).await.unwrap();
     assert_eq!(
         history_types(&server, &user.id).await,
-        [UserEventType::OauthAccountLinked, UserEventType::UserCreated]
+        [UserEventType::UserCreated, UserEventType::OauthAccountLinked]
     );
 }
 

@@ -10,12 +10,14 @@ mod counselling_sign_in;
 mod kept_out;
 mod locks;
 mod numerology;
+mod numerology_accounts;
 mod numerology_deletion;
 mod numerology_sign_in;
 mod outage;
 pub mod plans;
 mod rag;
 mod rag_attempts;
+mod rag_google;
 mod rag_tokens;
 pub mod repository;
 mod rows;
@@ -32,6 +34,7 @@ use crate::support::{Backend, Behaviour, Test, plain};
 pub fn tests() -> Vec<Behaviour> {
     [
         numerology::tests(),
+        numerology_accounts::tests(),
         numerology_sign_in::tests(),
         numerology_deletion::tests(),
         counselling::tests(),
@@ -43,6 +46,7 @@ pub fn tests() -> Vec<Behaviour> {
         rag::tests(),
         rag_tokens::tests(),
         rag_attempts::tests(),
+        rag_google::tests(),
         plain![every_row_has_a_test],
     ]
     .concat()
@@ -51,6 +55,7 @@ pub fn tests() -> Vec<Behaviour> {
 /// The rows of the requirements that this folder proves. A row is added together with its tests.
 const ROWS: &str = "
     NUM-01 NUM-02 NUM-03 NUM-04 NUM-05 NUM-06 NUM-07 NUM-08 NUM-09 NUM-10 NUM-11 NUM-12 NUM-13
+    NUM-14
     CSL-01 CSL-02 CSL-03 CSL-04 CSL-05 CSL-06 CSL-07 CSL-08 CSL-09 CSL-10 CSL-11
     TSK-01 TSK-06 TSK-07 TSK-08
     TODO-01 TODO-02 TODO-03 TODO-04 TODO-05 TODO-06 TODO-07 TODO-09 TODO-10 TODO-11

@@ -282,7 +282,11 @@ pub(crate) async fn sign_in(
     }
     match &value.stranger {
         Stranger::Created(new) => {
-            let created = insert_user(tx, new, origin).await?.ok_or_else(gone_meanwhile)?;
+            let created = match insert_user(tx, new, origin).await {
+                // Somebody got the address since it was looked for, and that user is decided about anew.
+                Err(DatabaseError::Refused(Refusal::EmailTaken)) => return Err(gone_meanwhile()),
+                outcome => outcome?.ok_or_else(gone_meanwhile)?,
+            };
             begin(tx, &created, value).await?;
             note_sign_in(tx, &value.identity, value.now).await?;
             Ok(IdTokenDecision::SignedIn {

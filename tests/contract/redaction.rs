@@ -3,8 +3,9 @@
 use identity::proto::identity::v1::{
     ChangePasswordRequest, ConfirmEmailVerificationRequest, ConfirmPasswordResetRequest,
     CreateEmailVerificationResponse, CreatePasswordResetResponse, CreateUserRequest,
-    IntrospectTokenRequest, RefreshTokensRequest, SetPasswordRequest, SignInWithPasswordRequest,
-    SignOutRequest, SignUpRequest, Tokens, VerifyPasswordRequest,
+    IntrospectTokenRequest, LinkOAuthAccountRequest, RefreshTokensRequest, SetPasswordRequest,
+    SignInWithIdTokenRequest, SignInWithPasswordRequest, SignOutRequest, SignUpRequest, Tokens,
+    VerifyPasswordRequest,
 };
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
@@ -28,10 +29,12 @@ const SECRET_WORDS: [&str; 5] = ["password", "token", "secret", "credential", "p
 
 /// Fields that only sound like it. A page token names a place in a list, and is encrypted;
 /// the id of a token is not the token.
-const NOT_SECRET: [&str; 9] = [
+const NOT_SECRET: [&str; 11] = [
     "identity.v1.IntrospectTokenResponse.token_id",
     "identity.v1.ListLoginAttemptsRequest.page_token",
     "identity.v1.ListLoginAttemptsResponse.next_page_token",
+    "identity.v1.ListOAuthAccountsRequest.page_token",
+    "identity.v1.ListOAuthAccountsResponse.next_page_token",
     "identity.v1.ListSessionsRequest.page_token",
     "identity.v1.ListSessionsResponse.next_page_token",
     "identity.v1.ListUserEventsRequest.page_token",
@@ -44,12 +47,20 @@ const NOT_SECRET: [&str; 9] = [
 type DebugOf = fn(&[u8]) -> String;
 
 /// A message with secrets, and its `Debug`. One line for each such message: a new one fails the test.
-const DEBUGS: [(&str, DebugOf); 14] = [
+const DEBUGS: [(&str, DebugOf); 16] = [
     ("identity.v1.CreateUserRequest", debug_of::<CreateUserRequest>),
     ("identity.v1.SignUpRequest", debug_of::<SignUpRequest>),
     (
         "identity.v1.SignInWithPasswordRequest",
         debug_of::<SignInWithPasswordRequest>,
+    ),
+    (
+        "identity.v1.SignInWithIdTokenRequest",
+        debug_of::<SignInWithIdTokenRequest>,
+    ),
+    (
+        "identity.v1.LinkOAuthAccountRequest",
+        debug_of::<LinkOAuthAccountRequest>,
     ),
     (
         "identity.v1.RefreshTokensRequest",

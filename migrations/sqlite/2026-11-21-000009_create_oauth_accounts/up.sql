@@ -32,14 +32,14 @@ CREATE INDEX oauth_accounts_user_id_idx ON oauth_accounts (user_id, created_at, 
 
 -- Whoever has had a credential keeps one. One transaction writes at a time, so that these can look at once.
 CREATE TRIGGER users_credential_check_insert BEFORE INSERT ON users
-    WHEN NEW.auth_provider IS NOT NULL AND NEW.auth_provider <> 'password' AND NEW.password_hash IS NULL
+    WHEN NEW.auth_provider IN ('google', 'apple', 'oidc') AND NEW.password_hash IS NULL
         AND NOT EXISTS (SELECT 1 FROM oauth_accounts WHERE user_id = NEW.id)
 BEGIN
     SELECT RAISE(ABORT, 'CHECK constraint failed: users_credential_check');
 END;
 
 CREATE TRIGGER users_credential_check_update BEFORE UPDATE OF auth_provider, password_hash ON users
-    WHEN NEW.auth_provider IS NOT NULL AND NEW.auth_provider <> 'password' AND NEW.password_hash IS NULL
+    WHEN NEW.auth_provider IN ('google', 'apple', 'oidc') AND NEW.password_hash IS NULL
         AND NOT EXISTS (SELECT 1 FROM oauth_accounts WHERE user_id = NEW.id)
 BEGIN
     SELECT RAISE(ABORT, 'CHECK constraint failed: users_credential_check');

@@ -278,6 +278,10 @@ pub(crate) async fn sign_in(
     };
     if let Some(found) = namesake {
         let user = lock_user(tx, found.id).await?.ok_or_else(gone_meanwhile)?;
+        // A first sign-in at the same moment has begun both between the two looks.
+        if get(tx, &value.identity.key).await?.is_some() {
+            return Err(gone_meanwhile());
+        }
         return join(tx, user, value, origin).await;
     }
     match &value.stranger {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::Database;
+use crate::derived_ids::DerivedIds;
 use crate::grpc::{
     Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, OAuthAccountServiceImpl,
     OAuthAccounts, PageTokens, RequestFingerprints, Security, SecurityServiceImpl, ServerStatus,
@@ -119,11 +120,15 @@ impl Assembly<'_> {
         let services = Services {
             users: UserServiceImpl::new(Users {
                 users: users.clone(),
+                sessions: sessions.clone(),
+                login_attempts: login_attempts.clone(),
+                user_events: UserEventRepository::new(database()),
                 request_ids: request_ids.clone(),
                 hasher: hasher.clone(),
                 password_policy: settings.passwords.policy,
                 required_fields: settings.profile.required.clone(),
                 page_tokens: page_tokens.clone(),
+                derived_ids: DerivedIds::new(self.master_key),
                 fingerprints: fingerprints.clone(),
                 id_tokens: self.id_tokens.clone(),
             }),

@@ -1,6 +1,7 @@
 //! Limits on connections: `IDENTITY_MAX_CONNECTIONS`, `IDENTITY_MAX_CONNECTIONS_PER_PEER`,
-//! `IDENTITY_HANDSHAKE_TIMEOUT`, `IDENTITY_SEND_TIMEOUT`, `IDENTITY_KEEPALIVE_INTERVAL`,
-//! `IDENTITY_KEEPALIVE_TIMEOUT`, `IDENTITY_MAX_CONNECTION_AGE`, `IDENTITY_MAX_HEADER_BYTES`.
+//! `IDENTITY_MAX_SILENT_CONNECTIONS`, `IDENTITY_HANDSHAKE_TIMEOUT`, `IDENTITY_SEND_TIMEOUT`,
+//! `IDENTITY_KEEPALIVE_INTERVAL`, `IDENTITY_KEEPALIVE_TIMEOUT`, `IDENTITY_MAX_CONNECTION_AGE`,
+//! `IDENTITY_MAX_HEADER_BYTES`.
 
 use std::time::Duration;
 
@@ -15,6 +16,11 @@ const MAX_CONNECTIONS_PER_PEER: Variable = Variable::new(
     "IDENTITY_MAX_CONNECTIONS_PER_PEER",
     "15000",
     "The most connections at the same time from one address (IPv6: from one network of 64 bits)",
+);
+const MAX_SILENT_CONNECTIONS: Variable = Variable::new(
+    "IDENTITY_MAX_SILENT_CONNECTIONS",
+    "1000",
+    "The most connections at the same time that have begun HTTP/2 and never made a call",
 );
 const HANDSHAKE_TIMEOUT: Variable = Variable::new(
     "IDENTITY_HANDSHAKE_TIMEOUT",
@@ -50,6 +56,7 @@ const MAX_HEADER_BYTES: Variable = Variable::new(
 pub(super) const VARIABLES: &[Variable] = &[
     MAX_CONNECTIONS,
     MAX_CONNECTIONS_PER_PEER,
+    MAX_SILENT_CONNECTIONS,
     HANDSHAKE_TIMEOUT,
     SEND_TIMEOUT,
     KEEPALIVE_INTERVAL,
@@ -65,6 +72,8 @@ pub struct ConnectionSettings {
     pub max_connections: usize,
     /// The most connections at the same time from one address.
     pub max_connections_per_peer: usize,
+    /// The most connections at the same time that have begun HTTP/2 and never made a call.
+    pub max_silent_connections: usize,
     /// How long the handshake of TLS and the preface of HTTP/2 may take together.
     pub handshake_timeout: Duration,
     /// How long an answer may stay unread.
@@ -89,6 +98,7 @@ impl ConnectionSettings {
         const OLDEST: Duration = Duration::from_secs(30 * 24 * 3600);
         let max_connections = reader.number(&MAX_CONNECTIONS, 1..=MOST_CONNECTIONS);
         let max_connections_per_peer = reader.number(&MAX_CONNECTIONS_PER_PEER, 1..=MOST_CONNECTIONS);
+        let max_silent_connections = reader.number(&MAX_SILENT_CONNECTIONS, 1..=MOST_CONNECTIONS);
         let handshake_timeout = reader.duration(&HANDSHAKE_TIMEOUT, SHORTEST..=LONGEST);
         let send_timeout = reader.duration(&SEND_TIMEOUT, SHORTEST..=LONGEST);
         let keepalive_interval = reader.duration(&KEEPALIVE_INTERVAL, SHORTEST..=LONGEST);
@@ -98,6 +108,7 @@ impl ConnectionSettings {
         Some(Self {
             max_connections: max_connections?,
             max_connections_per_peer: max_connections_per_peer?,
+            max_silent_connections: max_silent_connections?,
             handshake_timeout: handshake_timeout?,
             send_timeout: send_timeout?,
             keepalive_interval: keepalive_interval?,

@@ -305,7 +305,7 @@ mod tests {
             "https://id.example.org/.well-known/openid-configuration"
         );
         assert_eq!(local.emails, EmailTrust::None);
-        assert!(matches!(&local.keys, KeySource::Jwks(address) if address.port() == Some(8080)));
+        assert!(matches!(&local.keys, KeySource::Jwks(keys) if keys.port() == Some(8080)));
         assert_eq!(parse_providers(""), Ok(Vec::new()));
     }
 

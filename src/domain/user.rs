@@ -3,8 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, OAuthAccountId, PasswordHash,
-    SessionEndReason, SessionId, UserEventType, UserField, UserId, Username, VerifiedPassword,
+    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, ImportedPasswordHash, OAuthAccountId,
+    PasswordHash, SessionEndReason, SessionId, UserEventType, UserField, UserId, Username,
+    VerifiedPassword,
 };
 
 /// A user.
@@ -18,6 +19,8 @@ pub struct User {
     pub email_verified_at: Option<DateTime<Utc>>,
     /// The hash of the password, if one is set.
     pub password_hash: Option<PasswordHash>,
+    /// The hash of the password that another system has computed, until the user signs in with it for the first time.
+    pub imported_password: Option<ImportedPasswordHash>,
     /// When the password was last set.
     pub password_changed_at: Option<DateTime<Utc>>,
     /// How the account began, once it has a credential; what it still has, if that credential was taken away.
@@ -136,6 +139,7 @@ impl NewUser {
             password_changed_at: self.password_hash.as_ref().map(|_| self.created_at),
             auth_provider: self.password_hash.as_ref().map(|_| AuthProvider::Password),
             password_hash: self.password_hash,
+            imported_password: None,
             is_active: true,
             is_blocked: false,
             block_reason: None,
@@ -362,7 +366,10 @@ impl User {
             UserChange::SetPassword(password) => user.set_password(password, now)?,
             UserChange::RemovePassword { instead } => user.remove_password(*instead)?,
             UserChange::LinkOAuthAccount(kind) => {
-                user.auth_provider = user.auth_provider.or(Some(*kind));
+                // Whoever has brought a password along has begun with that, used or not.
+                if user.began_with().is_none() {
+                    user.auth_provider = Some(*kind);
+                }
             }
             UserChange::UnlinkOAuthAccount { instead } => user.unlink_account(*instead)?,
             UserChange::VerifyEmail => {
@@ -409,6 +416,27 @@ impl User {
             .collect()
     }
 
+    /// Gives the user a hash of the password that it has brought along: the credential it has begun with, if it has no
+    /// other.
+    pub(crate) fn adopt_password(&mut self, hash: PasswordHash) {
+        self.password_hash = Some(hash);
+        self.imported_password = None;
+        self.auth_provider = self.auth_provider.or(Some(AuthProvider::Password));
+    }
+
+    /// Tells whether there is a password that the user can sign in with.
+    #[must_use]
+    pub const fn has_password(&self) -> bool {
+        self.password_hash.is_some() || self.imported_password.is_some()
+    }
+
+    /// Returns how the account began: also before a password that it has brought along was used.
+    #[must_use]
+    pub fn began_with(&self) -> Option<AuthProvider> {
+        let brought_along = self.imported_password.as_ref().map(|_| AuthProvider::Password);
+        self.auth_provider.or(brought_along)
+    }
+
     /// Refuses whoever is blocked or inactive.
     pub fn check_state(&self) -> Result<(), Refusal> {
         if self.is_blocked {
@@ -424,12 +452,9 @@ impl User {
     /// because weak hashes are replaced in the background.
     #[must_use]
     pub fn still_has(&self, verified: &VerifiedPassword) -> bool {
-        let Some(hash) = &self.password_hash else {
-            return false;
-        };
         let is_set_then =
             self.password_changed_at.is_some() && self.password_changed_at == verified.changed_at;
-        *hash == verified.hash || is_set_then
+        self.password_hash.as_ref() == Some(&verified.hash) || (self.has_password() && is_set_then)
     }
 
     fn set_password(&mut self, password: &NewPassword, now: DateTime<Utc>) -> Result<(), Refusal> {
@@ -445,6 +470,7 @@ impl User {
             .password_changed_at
             .map(|time| time + TimeDelta::microseconds(1));
         self.password_hash = Some(password.hash.clone());
+        self.imported_password = None;
         self.password_changed_at = Some(not_before.map_or(now, |time| time.max(now)));
         self.auth_provider = self.auth_provider.or(Some(AuthProvider::Password));
         Ok(())
@@ -452,24 +478,25 @@ impl User {
 
     /// Takes the password away, unless it is all that the user has.
     fn remove_password(&mut self, instead: Option<AuthProvider>) -> Result<(), Refusal> {
-        if self.password_hash.is_none() {
+        if !self.has_password() {
             return Ok(());
         }
         let left = instead.ok_or(Refusal::LastCredential(self.id))?;
-        self.password_hash = None;
-        self.password_changed_at = None;
-        if self.auth_provider == Some(AuthProvider::Password) {
+        if self.began_with() == Some(AuthProvider::Password) {
             self.auth_provider = Some(left);
         }
+        self.password_hash = None;
+        self.imported_password = None;
+        self.password_changed_at = None;
         Ok(())
     }
 
     /// Sees to it that a way to sign in is left when an account is taken away.
     fn unlink_account(&mut self, instead: Option<AuthProvider>) -> Result<(), Refusal> {
-        let password = self.password_hash.as_ref().map(|_| AuthProvider::Password);
+        let password = self.has_password().then_some(AuthProvider::Password);
         let left = instead.or(password).ok_or(Refusal::LastCredential(self.id))?;
-        let is_left = self.auth_provider == instead || self.auth_provider == password;
-        if !is_left {
+        let began_with = self.began_with();
+        if began_with != instead && began_with != password {
             self.auth_provider = Some(left);
         }
         Ok(())

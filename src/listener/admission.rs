@@ -4,6 +4,9 @@
 //! expense of who has shown the least: first the oldest that has not finished its handshake, then the oldest that
 //! has never made a call, then the one that has been idle for the longest, whose client connects anew without an
 //! error when it has something to ask. Only when all are busy, a new connection is refused.
+//!
+//! Those that have begun HTTP/2 and say no more have a limit of their own: each of them has the buffers of a
+//! connection, and a client that means well calls as soon as it can.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -55,6 +58,7 @@ impl From<IpAddr> for PeerKey {
 pub(super) struct Admission {
     max_connections: usize,
     max_per_peer: usize,
+    max_silent: usize,
     metrics: ListenerMetrics,
     started: Instant,
     open: Mutex<Open>,
@@ -119,16 +123,17 @@ impl ByStage {
             .any(|stage| self.of_mut(stage).remove(&id).is_some())
     }
 
+    fn oldest(&self, stage: Stage) -> Option<Arc<Entry>> {
+        let (_, entry) = self.of(stage).first_key_value()?;
+        Some(Arc::clone(entry))
+    }
+
     /// The connection that is the least loss.
     fn dispensable(&self) -> Option<Arc<Entry>> {
         /// Of those who have called, so many of the oldest are looked at: every new connection may cost that much.
         const LOOKS: usize = 1000;
-        let oldest = |stage| {
-            let (_, entry) = self.of(stage).first_key_value()?;
-            Some(Arc::clone(entry))
-        };
-        oldest(Stage::Handshake)
-            .or_else(|| oldest(Stage::Silent))
+        self.oldest(Stage::Handshake)
+            .or_else(|| self.oldest(Stage::Silent))
             .or_else(|| {
                 let callers = self.called.values().take(LOOKS);
                 let idle = callers.filter(|entry| entry.is_idle());
@@ -158,10 +163,16 @@ impl Open {
 }
 
 impl Admission {
-    pub(super) fn new(max_connections: usize, max_per_peer: usize, metrics: ListenerMetrics) -> Self {
+    pub(super) fn new(
+        max_connections: usize,
+        max_per_peer: usize,
+        max_silent: usize,
+        metrics: ListenerMetrics,
+    ) -> Self {
         Self {
             max_connections,
             max_per_peer,
+            max_silent,
             metrics,
             started: Instant::now(),
             open: Mutex::default(),
@@ -207,9 +218,16 @@ impl Admission {
     fn advance(&self, entry: &Arc<Entry>, stage: Stage) {
         let mut open = self.lock();
         // What has given way meanwhile does not come back.
-        if open.remove(entry) {
-            open.insert(stage, entry);
+        if !open.remove(entry) {
+            return;
         }
+        if stage == Stage::Silent && open.all.silent.len() >= self.max_silent {
+            let oldest = open.all.oldest(Stage::Silent);
+            if let Some(oldest) = oldest {
+                self.replace(&mut open, &oldest);
+            }
+        }
+        open.insert(stage, entry);
     }
 
     fn now(&self) -> u64 {
@@ -293,10 +311,13 @@ mod tests {
     use super::{Admission, Place};
     use crate::telemetry::{ListenerMetrics, RefusedConnection};
 
+    const MAX_SILENT: usize = 5;
+
     fn admission(max_connections: usize, max_per_peer: usize) -> Arc<Admission> {
         Arc::new(Admission::new(
             max_connections,
             max_per_peer,
+            MAX_SILENT,
             ListenerMetrics::default(),
         ))
     }
@@ -334,6 +355,26 @@ mod tests {
 
         let _fourth = admit();
         assert!(must_give_way(&called), "it has been idle for the longest");
+    }
+
+    #[test]
+    fn of_those_that_never_call_the_oldest_gives_way_to_the_next() {
+        let admission = admission(100, 100);
+        let admit = || admission.admit(from("192.0.2.1")).expect("a place");
+        let handshake = admit();
+        let called = admit();
+        called.ready();
+        drop(called.begin_call(true));
+        let silent: Vec<_> = (0..2 * MAX_SILENT)
+            .map(|_| {
+                let place = admit();
+                place.ready();
+                place
+            })
+            .collect();
+        let (gone, left) = silent.split_at(MAX_SILENT);
+        assert!(gone.iter().all(must_give_way));
+        assert!(!left.iter().chain([&handshake, &called]).any(must_give_way));
     }
 
     #[test]

@@ -57,6 +57,7 @@ impl Connections {
             admission: Arc::new(Admission::new(
                 descriptors::room_for(settings.max_connections),
                 settings.max_connections_per_peer,
+                settings.max_silent_connections,
                 metrics.clone(),
             )),
             notices: Notices::new(metrics),

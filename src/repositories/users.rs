@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use crate::database::{Database, DatabaseError, read, transaction};
 use crate::domain::{
-    AccountKey, Command, DeleteUser, Email, Identifier, ListUsers, NewUser, PasswordHash, Refusal,
-    Subject, UpdateUser, User, UserId, Username,
+    AccountKey, Command, DeleteUser, Email, Identifier, ImportOutcome, ImportUsers,
+    ImportedPasswordHash, ListUsers, NewUser, PasswordHash, Refusal, Subject, UpdateUser, User, UserId,
+    Username,
 };
 use crate::id_tokens::GOOGLE_ISSUER;
 
@@ -106,6 +107,26 @@ impl UserRepository {
         new: PasswordHash,
     ) -> Result<bool, DatabaseError> {
         transaction!(self.database, users::rehash, (id, old, new))
+    }
+
+    /// Replaces the hash of a password that another system has computed by one of the same password, unless the password
+    /// was changed meanwhile. Tells whether it did.
+    pub async fn adopt_password(
+        &self,
+        id: UserId,
+        imported: ImportedPasswordHash,
+        new: PasswordHash,
+    ) -> Result<bool, DatabaseError> {
+        transaction!(self.database, users::adopt_password, (id, imported, new))
+    }
+
+    /// Creates users that come from another system, and tells what became of each. Those that are there already are
+    /// left as they are.
+    pub async fn import(
+        &self,
+        import: Command<ImportUsers>,
+    ) -> Result<Vec<ImportOutcome>, DatabaseError> {
+        transaction!(self.database, imports::run, import)
     }
 
     /// Deletes a user, once per request id.

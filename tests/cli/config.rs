@@ -105,6 +105,7 @@ async fn csl_05_every_wrong_value_is_named_at_once(t: Test) {
         ("IDENTITY_TLS_RELOAD_INTERVAL", "0s"),
         ("IDENTITY_MAX_CONNECTIONS", "0"),
         ("IDENTITY_MAX_CONNECTIONS_PER_PEER", "none"),
+        ("IDENTITY_MAX_SILENT_CONNECTIONS", "-1"),
         ("IDENTITY_HANDSHAKE_TIMEOUT", "0s"),
         ("IDENTITY_SEND_TIMEOUT", "5"),
         ("IDENTITY_KEEPALIVE_INTERVAL", "2h"),

@@ -12,6 +12,7 @@ pub fn tests() -> Vec<Behaviour> {
     sqlite_only![
         x06_silent_connections_give_way,
         x06_connections_that_never_call_give_way,
+        x06_connections_that_never_call_have_a_limit_of_their_own,
         x06_good_idle_connections_stay_while_silent_ones_flood,
         x06_the_limit_of_a_peer_is_its_own,
         who_is_busy_stays_and_who_comes_is_refused,
@@ -75,6 +76,29 @@ async fn x06_connections_that_never_call_give_way(t: Test) {
         client.end().await;
     }
     check(&mut good).await;
+}
+
+async fn x06_connections_that_never_call_have_a_limit_of_their_own(t: Test) {
+    const LIMIT: usize = 10;
+    let server = t.start_with(&[("IDENTITY_MAX_SILENT_CONNECTIONS", "10")]).await;
+    let mut caller = Http2::connect(server.grpc_address()).await;
+    check(&mut caller).await;
+    let mut quiet = Vec::new();
+    for _ in 0..3 * LIMIT {
+        let mut client = Http2::connect(server.grpc_address()).await;
+        // The server has taken the preface.
+        client.next().await.unwrap();
+        quiet.push(client);
+    }
+
+    let (gone, left) = quiet.split_at_mut(2 * LIMIT);
+    for client in gone {
+        client.end().await;
+    }
+    for client in left {
+        check(client).await;
+    }
+    check(&mut caller).await;
 }
 
 async fn x06_good_idle_connections_stay_while_silent_ones_flood(t: Test) {

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, QueryDsl, SelectableHelper};
 use diesel_async::RunQueryDsl;
 
-use super::{Backend, Connection};
+use super::{Backend, Connection, insert_user_events};
 use crate::database::DatabaseError;
 use crate::database::rows::UserEventRow;
 use crate::database::schema::user_events;
@@ -18,6 +18,20 @@ pub(super) async fn record(tx: &mut Connection, event: &NewUserEvent<'_>) -> Res
         .values(UserEventRow::from(event))
         .execute(tx)
         .await?;
+    Ok(())
+}
+
+/// Records several events at once.
+pub(super) async fn record_all(
+    tx: &mut Connection,
+    events: &[NewUserEvent<'_>],
+) -> Result<(), DatabaseError> {
+    /// PostgreSQL takes 65,535 parameters of a statement, and an event has fewer than 12.
+    const EVENTS_PER_STATEMENT: usize = 2_000;
+    for chunk in events.chunks(EVENTS_PER_STATEMENT) {
+        let rows = chunk.iter().map(UserEventRow::from).collect();
+        insert_user_events(tx, rows).await?;
+    }
     Ok(())
 }
 

@@ -19,9 +19,8 @@ pub(super) async fn sign_in_with_id_token(
     let nonce = convert::nonce("nonce", &request.nonce, &mut violations);
     let client = convert::client(request.client.as_ref(), &mut violations);
     let profile = convert::profile_without_email(request.user.as_ref(), context.now, &mut violations);
-    let presented = all(provider, token, nonce);
     let ((provider, token, nonce), client, profile) =
-        violations.finish(all(presented, client, profile))?;
+        violations.finish(all(all(provider, token, nonce), client, profile))?;
     let attempt = IdTokenAttempt {
         provider,
         token,

@@ -31,8 +31,8 @@ pub(super) async fn link_oauth_account(
         &request,
         &mut violations,
     );
-    let presented = all(provider, token, nonce);
-    let (user_id, (provider, token, nonce), etag) = violations.finish(all(user_id, presented, etag))?;
+    let (user_id, (provider, token, nonce), etag) =
+        violations.finish(all(user_id, all(provider, token, nonce), etag))?;
     accounts.check_change(context, user_id)?;
     let identity = provider
         .verify(token.reveal(), nonce.as_deref(), context.now)

@@ -120,6 +120,7 @@ impl Assembly<'_> {
         let services = Services {
             users: UserServiceImpl::new(Users {
                 users: users.clone(),
+                oauth_accounts: oauth_accounts.clone(),
                 sessions: sessions.clone(),
                 login_attempts: login_attempts.clone(),
                 user_events: UserEventRepository::new(database()),

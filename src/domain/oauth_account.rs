@@ -149,6 +149,17 @@ pub struct OAuthAccount {
     pub updated_at: DateTime<Utc>,
 }
 
+impl OAuthAccount {
+    /// Returns the place of the account in a list.
+    #[must_use]
+    pub const fn position(&self) -> ListPosition {
+        ListPosition {
+            created_at: self.created_at,
+            id: self.id.uuid(),
+        }
+    }
+}
+
 /// Somebody whom a provider vouches for: what a verified ID token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalIdentity {

@@ -93,7 +93,7 @@ fn claimed_email(claims: &Map<String, Value>, trust: EmailTrust) -> Option<Claim
     let is_verified = match claims.get("email_verified") {
         Some(Value::Bool(is_verified)) => *is_verified,
         // Apple documents the claim as a string or a boolean; from anybody else a string says nothing.
-        Some(Value::String(text)) => trust == EmailTrust::Apple && text == "true",
+        Some(Value::String(said)) => trust == EmailTrust::Apple && said == "true",
         _ => false,
     };
     Some(ClaimedEmail {

@@ -24,7 +24,7 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The names of the migrations, oldest first.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     "2026-11-21-000001_create_users",
     "2026-11-21-000002_create_request_ids",
     "2026-11-21-000003_create_sessions",
@@ -34,6 +34,7 @@ const MIGRATIONS: [&str; 9] = [
     "2026-11-21-000007_create_service_tokens",
     "2026-11-21-000008_create_user_events",
     "2026-11-21-000009_create_oauth_accounts",
+    "2026-11-21-000011_add_imported_password_hashes",
 ];
 
 /// How many migrations there are.

@@ -1,8 +1,9 @@
 //! `ListOAuthAccounts`: pages of the accounts of one user, and looking users up by them.
 
+use identity::proto::identity::v1::export_user_response::Item;
 use identity::proto::identity::v1::lookup_user_request::Identifier;
 use identity::proto::identity::v1::{
-    ListOAuthAccountsRequest, LookupOAuthAccount, LookupUserRequest, User,
+    ExportUserRequest, ListOAuthAccountsRequest, LookupOAuthAccount, LookupUserRequest, User,
 };
 use tonic::Code;
 
@@ -17,6 +18,7 @@ pub fn tests() -> Vec<Behaviour> {
         g01_a_page_token_is_of_one_user,
         a03_users_see_their_own_accounts_only,
         users_are_looked_up_by_provider_and_subject,
+        an_export_of_a_user_has_the_accounts,
     ]
 }
 
@@ -133,4 +135,22 @@ async fn users_are_looked_up_by_provider_and_subject(t: Test) {
         "oauth_account.subject",
         "INVALID_FORMAT",
     );
+}
+
+async fn an_export_of_a_user_has_the_accounts(t: Test) {
+    let server = t.start_with(&with_shared_issuer()).await;
+    let user = enter(&t, &server, "s1").await.unwrap();
+    link(&t, &server, &user.id, "s2").await.unwrap();
+    let request = ExportUserRequest {
+        user_id: user.id.clone(),
+    };
+    let mut stream = server.users().export_user(request).await.unwrap().into_inner();
+    let mut subjects = Vec::new();
+    while let Some(response) = stream.message().await.unwrap() {
+        if let Some(Item::OauthAccount(account)) = response.item {
+            assert_eq!(account.user_id, user.id);
+            subjects.push(account.subject);
+        }
+    }
+    assert_eq!(subjects, ["s1", "s2"]);
 }

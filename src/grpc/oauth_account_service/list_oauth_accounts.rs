@@ -1,7 +1,7 @@
 //! Returns a page of the accounts of a user.
 
 use super::OAuthAccounts;
-use crate::domain::{ListOAuthAccounts, ListPosition, OAuthAccount};
+use crate::domain::{ListOAuthAccounts, OAuthAccount};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -37,13 +37,8 @@ pub(super) async fn list_oauth_accounts(
         after: page.after(),
         limit: page.limit(),
     };
-    let (found, next_page_token) = page.finish(
-        accounts.oauth_accounts.list(list).await?,
-        |account: &OAuthAccount| ListPosition {
-            created_at: account.created_at,
-            id: account.id.uuid(),
-        },
-    )?;
+    let listed = accounts.oauth_accounts.list(list).await?;
+    let (found, next_page_token) = page.finish(listed, OAuthAccount::position)?;
     Ok(ListOAuthAccountsResponse {
         accounts: found.into_iter().map(Into::into).collect(),
         next_page_token,

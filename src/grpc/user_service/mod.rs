@@ -37,7 +37,8 @@ use crate::proto::identity::v1::{
     UnblockUserResponse, UpdateUserRequest, UpdateUserResponse,
 };
 use crate::repositories::{
-    LoginAttemptRepository, RequestIdRepository, SessionRepository, UserEventRepository, UserRepository,
+    LoginAttemptRepository, OAuthAccountRepository, RequestIdRepository, SessionRepository,
+    UserEventRepository, UserRepository,
 };
 
 /// Answers the calls of the service.
@@ -48,6 +49,8 @@ pub struct UserServiceImpl(Arc<Users>);
 pub struct Users {
     /// The users.
     pub users: UserRepository,
+    /// Their accounts at providers.
+    pub oauth_accounts: OAuthAccountRepository,
     /// Their sessions.
     pub sessions: SessionRepository,
     /// Their attempts to sign in.

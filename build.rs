@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 13] = [
     "identity/v1/access.proto",
     "identity/v1/auth_service.proto",
     "identity/v1/credential_service.proto",
     "identity/v1/error_reason.proto",
+    "identity/v1/oauth_account.proto",
+    "identity/v1/oauth_account_service.proto",
     "identity/v1/security_service.proto",
     "identity/v1/session_service.proto",
     "identity/v1/status_service.proto",

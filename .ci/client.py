@@ -3,7 +3,9 @@
 The messages and methods come from server reflection, so that it is the descriptors the server serves that are
 put to the test, by a gRPC library that shares no code with the server's.
 
-    client.py HOST:PORT --token FILE --operations URL   calls every method, and checks the answers and a few errors
+    client.py HOST:PORT --token FILE --operations URL --issuer URL
+                                                        calls every method, and checks the answers and a few errors;
+                                                        the provider that the server knows at that URL is the client
     client.py HOST:PORT --token FILE --create EMAIL     creates a user and leaves it there
     client.py HOST:PORT --token FILE --expect EMAIL     checks that this user is there
 """
@@ -24,6 +26,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from provider import ACCOUNTS, Accounts
 from signing_in import AUTH, CREDENTIALS, SECURITY, SESSIONS, SigningIn
 
 # Longer than any call should take on a busy machine with two cores, where a password hash alone is half a second.
@@ -380,11 +383,12 @@ def check_deletion(users, user):
         refused(grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND", call, **{field: value})
 
 
-def check_everything(channel, reflection, users, strangers, service, operations):
+def check_everything(channel, reflection, users, strangers, service, operations, issuer):
     status = service(STATUS)
     signing_in = SigningIn(sys.modules[__name__], users, service, operations)
+    accounts = Accounts(sys.modules[__name__], users, signing_in.auth, service, issuer)
     expect(
-        {USERS, STATUS, AUTH, CREDENTIALS, SESSIONS, SECURITY, "grpc.health.v1.Health"}
+        {USERS, STATUS, AUTH, CREDENTIALS, SESSIONS, SECURITY, ACCOUNTS, "grpc.health.v1.Health"}
         <= set(reflection.get_services()),
         f"reflection lists {sorted(reflection.get_services())}",
     )
@@ -398,8 +402,9 @@ def check_everything(channel, reflection, users, strangers, service, operations)
     check_deletion(users, user)
     check_watching(users)
     signing_in.check()
+    accounts.check()
     # A method added to the contract has to be added here as well.
-    services = [users, status, *signing_in.services()]
+    services = [users, status, *signing_in.services(), *accounts.services()]
     uncalled = [name for called in services for name in called.uncalled()]
     expect_equal(uncalled, [], "the list of methods that were not called")
 
@@ -409,6 +414,7 @@ def main():
     parser.add_argument("address", metavar="HOST:PORT")
     parser.add_argument("--token", metavar="FILE", required=True)
     parser.add_argument("--operations", metavar="URL", default="http://127.0.0.1:9464")
+    parser.add_argument("--issuer", metavar="URL", default="http://127.0.0.1:9465")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--create", metavar="EMAIL")
     action.add_argument("--expect", metavar="EMAIL")
@@ -429,7 +435,13 @@ def main():
             service = lambda name: Service(channel, pool, name)
             strangers = Service(plain, pool, USERS)
             check_everything(
-                channel, reflection, users, strangers, service, arguments.operations
+                channel,
+                reflection,
+                users,
+                strangers,
+                service,
+                arguments.operations,
+                arguments.issuer,
             )
 
 

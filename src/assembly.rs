@@ -10,17 +10,18 @@ use crate::database::Database;
 use crate::derived_ids::DerivedIds;
 use crate::feed::{FeedParts, UserFeed};
 use crate::grpc::{
-    Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, PageTokens,
-    RequestFingerprints, ResumeTokens, Security, SecurityServiceImpl, ServerStatus, Services,
-    SessionServiceImpl, Sessions, StatusServiceImpl, UserServiceImpl, Users,
+    Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, OAuthAccountServiceImpl,
+    OAuthAccounts, PageTokens, RequestFingerprints, ResumeTokens, Security, SecurityServiceImpl,
+    ServerStatus, Services, SessionServiceImpl, Sessions, StatusServiceImpl, UserServiceImpl, Users,
 };
 use crate::health::Health;
+use crate::id_tokens::IdTokens;
 use crate::master_key::MasterKey;
 use crate::password_hashing::PasswordHasher;
 use crate::repositories::{
-    LockoutRepository, LoginAttemptRepository, OneTimeTokenRepository, RequestIdRepository,
-    ServiceTokenRepository, SessionRepository, SigningKeyRepository, UserEventRepository,
-    UserRepository,
+    LockoutRepository, LoginAttemptRepository, OAuthAccountRepository, OneTimeTokenRepository,
+    RequestIdRepository, ServiceTokenRepository, SessionRepository, SigningKeyRepository,
+    UserEventRepository, UserRepository,
 };
 use crate::sign_in::{Authenticator, Parts};
 use crate::telemetry::Metrics;
@@ -39,6 +40,8 @@ pub(crate) struct Assembly<'a> {
     pub(crate) health: &'a Health,
     /// The metrics.
     pub(crate) metrics: &'a Metrics,
+    /// The providers.
+    pub(crate) id_tokens: &'a IdTokens,
     /// The time.
     pub(crate) clock: &'a Arc<dyn Clock>,
 }
@@ -75,6 +78,7 @@ impl Assembly<'_> {
         let users = UserRepository::new(database());
         let request_ids = RequestIdRepository::new(database());
         let sessions = SessionRepository::new(database());
+        let oauth_accounts = OAuthAccountRepository::new(database());
         let login_attempts = LoginAttemptRepository::new(database());
         let one_time_tokens = OneTimeTokenRepository::new(database());
         let user_events = UserEventRepository::new(database());
@@ -92,12 +96,15 @@ impl Assembly<'_> {
         let authenticator = Authenticator::new(Parts {
             users: users.clone(),
             sessions: sessions.clone(),
+            oauth_accounts: oauth_accounts.clone(),
             login_attempts: login_attempts.clone(),
             lockouts: lockouts.clone(),
             hasher: hasher.clone(),
             access_tokens: AccessTokens::new(signing_keys.clone(), access),
             refresh_tokens: RefreshTokens::new(self.master_key),
             session_policy: settings.sessions.policy,
+            required_fields: settings.profile.required.clone(),
+            provider_sign_up: settings.providers.sign_up,
             clock: Arc::clone(self.clock),
             metrics: self.metrics.sign_in.clone(),
         });
@@ -128,6 +135,7 @@ impl Assembly<'_> {
         let services = Services {
             users: UserServiceImpl::new(Users {
                 users: users.clone(),
+                oauth_accounts: oauth_accounts.clone(),
                 sessions: sessions.clone(),
                 login_attempts: login_attempts.clone(),
                 user_events: user_events.clone(),
@@ -140,6 +148,7 @@ impl Assembly<'_> {
                 fingerprints: fingerprints.clone(),
                 feed: feed.clone(),
                 resume_tokens: ResumeTokens::new(self.master_key)?,
+                id_tokens: self.id_tokens.clone(),
             }),
             auth: AuthServiceImpl::new(Auth {
                 authenticator: authenticator.clone(),
@@ -150,6 +159,7 @@ impl Assembly<'_> {
                 required_fields: settings.profile.required.clone(),
                 sign_up: settings.sessions.sign_up,
                 fingerprints: fingerprints.clone(),
+                id_tokens: self.id_tokens.clone(),
             }),
             credentials: CredentialServiceImpl::new(Credentials {
                 authenticator,
@@ -159,6 +169,13 @@ impl Assembly<'_> {
                 hasher: hasher.clone(),
                 password_policy: settings.passwords.policy,
                 lifetimes: settings.tokens.one_time,
+                fingerprints: fingerprints.clone(),
+            }),
+            oauth_accounts: OAuthAccountServiceImpl::new(OAuthAccounts {
+                oauth_accounts,
+                id_tokens: self.id_tokens.clone(),
+                fresh_sign_in: settings.providers.fresh_sign_in,
+                page_tokens: page_tokens.clone(),
                 fingerprints,
             }),
             sessions: SessionServiceImpl::new(Sessions {

@@ -14,6 +14,7 @@ pub mod feed;
 pub mod grpc;
 pub mod health;
 pub mod http;
+pub mod id_tokens;
 pub mod listener;
 pub mod master_key;
 pub mod password_hashing;

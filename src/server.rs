@@ -21,6 +21,7 @@ use crate::database::{Database, DatabaseError};
 use crate::grpc::{self, CallLayer};
 use crate::health::Health;
 use crate::http::{self, Operations};
+use crate::id_tokens::{IdTokens, ProviderSetupError};
 use crate::listener::{self, Certificates, Listener, TlsError};
 use crate::master_key::{MasterKey, MasterKeyError};
 use crate::repositories::{ServiceTokenRepository, UserEventRepository};
@@ -44,6 +45,9 @@ pub enum StartError {
         /// What the operating system said.
         error: String,
     },
+    /// Providers cannot be asked for their keys.
+    #[error(transparent)]
+    Providers(#[from] ProviderSetupError),
     /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -197,6 +201,7 @@ pub async fn start(
     let grpc_address = address_of(&grpc_listener, settings.listen.grpc);
     let operations_address = address_of(&operations_listener, settings.listen.operations);
 
+    let id_tokens = IdTokens::new(&settings.providers, &clock)?;
     let health = Health::new(grpc::service_names());
     let assembled = Assembly {
         settings: &settings,
@@ -204,6 +209,7 @@ pub async fn start(
         database: &database,
         health: &health,
         metrics: &metrics,
+        id_tokens: &id_tokens,
         clock: &clock,
     }
     .assemble()

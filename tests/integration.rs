@@ -25,6 +25,7 @@ mod harness;
 mod health;
 mod listener;
 mod migrations;
+mod oauth_account_service;
 mod security;
 mod security_service;
 mod session_service;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         health::tests(),
         listener::tests(),
         migrations::tests(),
+        oauth_account_service::tests(),
         security::tests(),
         security_service::tests(),
         session_service::tests(),

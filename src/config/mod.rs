@@ -17,6 +17,7 @@ mod master_key;
 mod passwords;
 mod pool;
 mod profile;
+mod providers;
 mod sessions;
 mod tls;
 mod tokens;
@@ -38,6 +39,7 @@ pub use logging::{LogFormat, LogSettings};
 pub use passwords::PasswordSettings;
 pub use pool::PoolSettings;
 pub use profile::ProfileSettings;
+pub use providers::{KeyTimes, ProviderSettings};
 pub use sessions::SessionSettings;
 pub use tls::{ClientCertificates, TlsFiles, TlsSettings};
 pub use tokens::{OneTimeTokenLifetimes, TokenSettings};
@@ -71,6 +73,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// Tokens.
     pub tokens: TokenSettings,
+    /// Accounts at providers.
+    pub providers: ProviderSettings,
     /// Failed sign-ins.
     pub lockout: LockoutSettings,
     /// The audit trail.
@@ -112,6 +116,7 @@ impl Settings {
             let passwords = PasswordSettings::read(&mut reader);
             let sessions = SessionSettings::read(&mut reader);
             let tokens = TokenSettings::read(&mut reader);
+            let providers = ProviderSettings::read(&mut reader);
             let lockout = LockoutSettings::read(&mut reader);
             let events = EventSettings::read(&mut reader);
             let watch = WatchSettings::read(&mut reader);
@@ -130,6 +135,7 @@ impl Settings {
                 passwords: passwords?,
                 sessions: sessions?,
                 tokens: tokens?,
+                providers: providers?,
                 lockout: lockout?,
                 events: events?,
                 watch: watch?,
@@ -157,6 +163,7 @@ impl Settings {
             passwords::VARIABLES,
             sessions::VARIABLES,
             tokens::VARIABLES,
+            providers::VARIABLES,
             lockout::VARIABLES,
             events::VARIABLES,
             watch::VARIABLES,

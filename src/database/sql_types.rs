@@ -27,8 +27,8 @@ use diesel::sql_types::SqlType;
 use diesel::sqlite::{Sqlite, SqliteValue};
 
 use crate::domain::{
-    ActorKind, LoginFailure, OneTimeTokenPurpose, ServiceTokenId, SessionEndReason, SessionId,
-    SignInMethod, UserEventType, UserId,
+    ActorKind, LoginFailure, OAuthAccountId, OneTimeTokenPurpose, ServiceTokenId, SessionEndReason,
+    SessionId, SignInMethod, UserEventType, UserId,
 };
 
 /// A UUID.
@@ -182,6 +182,8 @@ names!(UserEventType {
     SessionsRevoked => "sessions_revoked",
     RefreshTokenReused => "refresh_token_reused",
     LockoutCleared => "lockout_cleared",
+    OAuthAccountLinked => "oauth_account_linked",
+    OAuthAccountUnlinked => "oauth_account_unlinked",
 });
 
 names!(ActorKind {
@@ -206,6 +208,12 @@ impl From<UserId> for StoredUuid {
 
 impl From<ServiceTokenId> for StoredUuid {
     fn from(id: ServiceTokenId) -> Self {
+        Self(id.uuid())
+    }
+}
+
+impl From<OAuthAccountId> for StoredUuid {
+    fn from(id: OAuthAccountId) -> Self {
         Self(id.uuid())
     }
 }

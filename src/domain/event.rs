@@ -38,6 +38,10 @@ pub enum UserEventType {
     RefreshTokenReused,
     /// The failed attempts to sign in were forgotten.
     LockoutCleared,
+    /// An account at a provider was linked.
+    OAuthAccountLinked,
+    /// An account at a provider was unlinked.
+    OAuthAccountUnlinked,
 }
 
 /// A field whose change is on record by its name.

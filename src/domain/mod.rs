@@ -14,6 +14,7 @@ mod identifier;
 mod import;
 mod imported_password;
 mod lockout;
+mod oauth_account;
 mod one_time_token;
 mod origin;
 mod password;
@@ -48,6 +49,11 @@ pub use imported_password::{FirebasePassword, ForeignPasswordHash, ImportedPassw
 pub use lockout::{
     ClearLockout, Lockout, LockoutKey, LockoutPolicy, LockoutSubject, LoginAttempt, LoginFailure,
     NewLoginAttempt, Reservation, ReserveAttempt,
+};
+pub use oauth_account::{
+    AccountKey, ClaimedEmail, ExternalIdentity, IdTokenDecision, IdTokenSignIn, LinkOAuthAccount,
+    ListOAuthAccounts, NewLinkedUser, OAuthAccount, OAuthAccountId, ProviderName, Stranger, Subject,
+    UnlinkOAuthAccount,
 };
 pub use one_time_token::{ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose};
 pub use origin::{CorrelationId, Origin};

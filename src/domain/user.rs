@@ -3,8 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, ImportedPasswordHash, PasswordHash,
-    SessionEndReason, SessionId, UserEventType, UserField, UserId, Username, VerifiedPassword,
+    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, ImportedPasswordHash, OAuthAccountId,
+    PasswordHash, SessionEndReason, SessionId, UserEventType, UserField, UserId, Username,
+    VerifiedPassword,
 };
 
 /// A user.
@@ -22,7 +23,7 @@ pub struct User {
     pub imported_password: Option<ImportedPasswordHash>,
     /// When the password was last set.
     pub password_changed_at: Option<DateTime<Utc>>,
-    /// How the account began, once it has a credential.
+    /// How the account began, once it has a credential; what it still has, if that credential was taken away.
     pub auth_provider: Option<AuthProvider>,
     /// False after a soft delete.
     pub is_active: bool,
@@ -179,7 +180,17 @@ pub enum UserChange {
     /// The user gets a password.
     SetPassword(NewPassword),
     /// The user loses its password.
-    RemovePassword,
+    RemovePassword {
+        /// What the oldest account is that is linked with the user, who signs in with it from then on.
+        instead: Option<AuthProvider>,
+    },
+    /// The user gets an account of this kind linked.
+    LinkOAuthAccount(AuthProvider),
+    /// The user loses a linked account.
+    UnlinkOAuthAccount {
+        /// What the oldest account is that is left.
+        instead: Option<AuthProvider>,
+    },
     /// The email was confirmed to belong to the user.
     VerifyEmail,
 }
@@ -215,8 +226,15 @@ impl UserChange {
         match self {
             Self::Deactivate => Some(SessionEndReason::UserDeactivated),
             Self::Block(_) => Some(SessionEndReason::UserBlocked),
-            Self::SetPassword(_) | Self::RemovePassword => Some(SessionEndReason::PasswordChanged),
-            Self::UpdateProfile(_) | Self::Reactivate | Self::Unblock | Self::VerifyEmail => None,
+            Self::SetPassword(_) | Self::RemovePassword { .. } => {
+                Some(SessionEndReason::PasswordChanged)
+            }
+            Self::UpdateProfile(_)
+            | Self::Reactivate
+            | Self::Unblock
+            | Self::VerifyEmail
+            | Self::LinkOAuthAccount(_)
+            | Self::UnlinkOAuthAccount { .. } => None,
         }
     }
 
@@ -230,9 +248,17 @@ impl UserChange {
             | Self::Reactivate
             | Self::Block(_)
             | Self::Unblock
-            | Self::RemovePassword
-            | Self::VerifyEmail => None,
+            | Self::RemovePassword { .. }
+            | Self::VerifyEmail
+            | Self::LinkOAuthAccount(_)
+            | Self::UnlinkOAuthAccount { .. } => None,
         }
+    }
+
+    /// Tells whether it is a change of the accounts of the user, which changes something even if all that the row of the
+    /// user says stays as it is.
+    const fn is_of_accounts(&self) -> bool {
+        matches!(self, Self::LinkOAuthAccount(_) | Self::UnlinkOAuthAccount { .. })
     }
 
     /// Returns what the event of the change calls it.
@@ -249,8 +275,10 @@ impl UserChange {
                 PasswordOccasion::Changed => UserEventType::PasswordChanged,
                 PasswordOccasion::Reset => UserEventType::PasswordReset,
             },
-            Self::RemovePassword => UserEventType::PasswordRemoved,
+            Self::RemovePassword { .. } => UserEventType::PasswordRemoved,
             Self::VerifyEmail => UserEventType::EmailVerified,
+            Self::LinkOAuthAccount(_) => UserEventType::OAuthAccountLinked,
+            Self::UnlinkOAuthAccount { .. } => UserEventType::OAuthAccountUnlinked,
         }
     }
 }
@@ -301,6 +329,14 @@ pub enum Refusal {
     LastCredential(UserId),
     /// The user has no email.
     EmailRequired(UserId),
+    /// A user has the email of the account, which is no proof that it is the same person.
+    LinkRequired,
+    /// The account is linked with another user.
+    IdentityTaken,
+    /// The user has no such account.
+    OAuthAccountNotFound(OAuthAccountId),
+    /// The user has signed in too long ago for what it asks for.
+    ReauthenticationRequired,
 }
 
 impl User {
@@ -328,12 +364,19 @@ impl User {
                 user.block_reason = None;
             }
             UserChange::SetPassword(password) => user.set_password(password, now)?,
-            UserChange::RemovePassword => user.remove_password()?,
+            UserChange::RemovePassword { instead } => user.remove_password(*instead)?,
+            UserChange::LinkOAuthAccount(kind) => {
+                // Whoever has brought a password along has begun with that, used or not.
+                if user.began_with().is_none() {
+                    user.auth_provider = Some(*kind);
+                }
+            }
+            UserChange::UnlinkOAuthAccount { instead } => user.unlink_account(*instead)?,
             UserChange::VerifyEmail => {
                 user.email_verified_at = user.email_verified_at.or(Some(now));
             }
         }
-        if user == *self {
+        if user == *self && !change.is_of_accounts() {
             return Ok(None);
         }
         if change.ends_sessions().is_some() {
@@ -433,14 +476,29 @@ impl User {
         Ok(())
     }
 
-    /// An account that began with a password has no other way to sign in.
-    fn remove_password(&mut self) -> Result<(), Refusal> {
-        if self.has_password() && self.began_with() == Some(AuthProvider::Password) {
-            return Err(Refusal::LastCredential(self.id));
+    /// Takes the password away, unless it is all that the user has.
+    fn remove_password(&mut self, instead: Option<AuthProvider>) -> Result<(), Refusal> {
+        if !self.has_password() {
+            return Ok(());
+        }
+        let left = instead.ok_or(Refusal::LastCredential(self.id))?;
+        if self.began_with() == Some(AuthProvider::Password) {
+            self.auth_provider = Some(left);
         }
         self.password_hash = None;
         self.imported_password = None;
         self.password_changed_at = None;
+        Ok(())
+    }
+
+    /// Sees to it that a way to sign in is left when an account is taken away.
+    fn unlink_account(&mut self, instead: Option<AuthProvider>) -> Result<(), Refusal> {
+        let password = self.has_password().then_some(AuthProvider::Password);
+        let left = instead.or(password).ok_or(Refusal::LastCredential(self.id))?;
+        let began_with = self.began_with();
+        if began_with != instead && began_with != password {
+            self.auth_provider = Some(left);
+        }
         Ok(())
     }
 

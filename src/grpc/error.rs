@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 use super::violations::{Violations, reason_name};
 use crate::database::DatabaseError;
-use crate::domain::{Refusal, UserId};
+use crate::domain::{ProfileField, Refusal, UserId};
+use crate::id_tokens::IdTokenError;
 use crate::password_hashing::HashingError;
 use crate::proto::identity::v1::ErrorReason;
 use crate::sign_in::SignInError;
@@ -246,6 +247,16 @@ impl ApiError {
         error
     }
 
+    /// A user would be created who lacks what every user must have.
+    fn incomplete(missing: &[ProfileField]) -> Self {
+        let mut violations = Violations::default();
+        for field in missing {
+            let name = format!("user.{}", field.name());
+            violations.add(&name, ErrorReason::FieldRequired, "must be given");
+        }
+        Self::from(violations)
+    }
+
     /// No user is known by what the caller asked for.
     pub(crate) fn user_not_found(resource_name: String) -> Self {
         Self::new(Code::NotFound, ErrorReason::UserNotFound, "there is no such user")
@@ -327,7 +338,7 @@ impl From<Refusal> for ApiError {
             Refusal::LastCredential(id) => Self::precondition(
                 ErrorReason::LastCredential,
                 id,
-                "the password is the only way the user can sign in",
+                "it is the only way the user can sign in",
             ),
             Refusal::EmailRequired(id) => {
                 Self::precondition(ErrorReason::EmailRequired, id, "the user has no email")
@@ -336,6 +347,33 @@ impl From<Refusal> for ApiError {
                 ErrorReason::SignUpDisabled,
                 "identity.v1.AuthService".to_owned(),
                 "people cannot sign up by themselves here",
+            ),
+            Refusal::LinkRequired => Self::failed_precondition(
+                ErrorReason::LinkRequired,
+                "identity.v1.OAuthAccountService".to_owned(),
+                "a user has the email of the account; sign in as before and link the account",
+            ),
+            Refusal::IdentityTaken => {
+                let text = "the account is linked with another user";
+                let mut error = Self::taken(ErrorReason::IdentityTaken, "id_token", text);
+                if let Some(resource) = &mut error.0.resource {
+                    "identity.v1.OAuthAccount".clone_into(&mut resource.resource_type);
+                }
+                error
+            }
+            Refusal::OAuthAccountNotFound(id) => {
+                let text = "the user has no such account";
+                let mut error = Self::new(Code::NotFound, ErrorReason::OauthAccountNotFound, text);
+                error.0.resource = Some(ResourceInfo {
+                    resource_type: "identity.v1.OAuthAccount".to_owned(),
+                    resource_name: format!("oauthAccounts/{id}"),
+                    ..ResourceInfo::default()
+                });
+                error
+            }
+            Refusal::ReauthenticationRequired => Self::unauthenticated(
+                ErrorReason::ReauthenticationRequired,
+                "the user has signed in too long ago, and has to sign in again",
             ),
             Refusal::SessionNotFound(id) => {
                 let text = "there is no such session";
@@ -390,7 +428,28 @@ impl From<SignInError> for ApiError {
             SignInError::Database(error) => error.into(),
             SignInError::Hashing(error) => error.into(),
             SignInError::Token(error) => error.into(),
+            SignInError::IdToken(error) => error.into(),
+            SignInError::ProfileIncomplete(missing) => Self::incomplete(&missing),
             SignInError::Interrupted => Self::internal(&error),
+        }
+    }
+}
+
+impl From<IdTokenError> for ApiError {
+    fn from(error: IdTokenError) -> Self {
+        /// Who waits for whole seconds is never too early.
+        const AT_LEAST: Duration = Duration::from_secs(1);
+        match error {
+            IdTokenError::Rejected => Self::unauthenticated(
+                ErrorReason::IdTokenRejected,
+                "the ID token is not one of the provider for this deployment that is good now",
+            ),
+            IdTokenError::Unavailable { retry_after } => Self::new(
+                Code::Unavailable,
+                ErrorReason::ProviderUnavailable,
+                "the keys of the provider cannot be fetched",
+            )
+            .with_retry(retry_after.max(AT_LEAST)),
         }
     }
 }

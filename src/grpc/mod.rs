@@ -9,6 +9,7 @@ mod correlation;
 mod credential_service;
 mod error;
 mod health_service;
+mod oauth_account_service;
 mod page;
 mod page_token;
 mod rate_limit;
@@ -31,6 +32,7 @@ pub use auth_service::{Auth, AuthServiceImpl};
 pub use authorize::{Authorizer, Caller};
 pub use call::{CallContext, CallLayer, CallService};
 pub use credential_service::{CredentialServiceImpl, Credentials};
+pub use oauth_account_service::{OAuthAccountServiceImpl, OAuthAccounts};
 pub use page_token::PageTokens;
 pub use request_id::RequestFingerprints;
 pub use resume_token::ResumeTokens;
@@ -45,6 +47,7 @@ use crate::proto::DESCRIPTOR_SET;
 use crate::proto::grpc::health::v1::health_server::HealthServer;
 use crate::proto::identity::v1::auth_service_server::AuthServiceServer;
 use crate::proto::identity::v1::credential_service_server::CredentialServiceServer;
+use crate::proto::identity::v1::o_auth_account_service_server::OAuthAccountServiceServer;
 use crate::proto::identity::v1::security_service_server::SecurityServiceServer;
 use crate::proto::identity::v1::session_service_server::SessionServiceServer;
 use crate::proto::identity::v1::status_service_server::StatusServiceServer;
@@ -97,6 +100,8 @@ pub struct Services {
     pub auth: AuthServiceImpl,
     /// Passwords and email addresses.
     pub credentials: CredentialServiceImpl,
+    /// Accounts at providers.
+    pub oauth_accounts: OAuthAccountServiceImpl,
     /// Sessions.
     pub sessions: SessionServiceImpl,
     /// Attempts to sign in.
@@ -126,6 +131,9 @@ pub fn routes(
         .add_service(AuthServiceServer::new(services.auth).max_decoding_message_size(max_bytes))
         .add_service(
             CredentialServiceServer::new(services.credentials).max_decoding_message_size(max_bytes),
+        )
+        .add_service(
+            OAuthAccountServiceServer::new(services.oauth_accounts).max_decoding_message_size(max_bytes),
         )
         .add_service(SessionServiceServer::new(services.sessions).max_decoding_message_size(max_bytes))
         .add_service(SecurityServiceServer::new(services.security).max_decoding_message_size(max_bytes))

@@ -21,6 +21,7 @@ macro_rules! purge {
 
 mod lockouts;
 mod login_attempts;
+mod oauth_accounts;
 mod one_time_tokens;
 mod refresh_tokens;
 mod request_ids;
@@ -32,6 +33,7 @@ mod users;
 
 pub use lockouts::LockoutRepository;
 pub use login_attempts::LoginAttemptRepository;
+pub use oauth_accounts::OAuthAccountRepository;
 pub use one_time_tokens::OneTimeTokenRepository;
 pub use refresh_tokens::RefreshTokenRepository;
 pub use request_ids::RequestIdRepository;

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use crate::database::{Database, DatabaseError, read, transaction};
 use crate::domain::{
-    Command, DeleteUser, Email, Identifier, ImportOutcome, ImportUsers, ImportedPasswordHash, ListUsers,
-    ListUsersById, NewUser, PasswordHash, Refusal, UpdateUser, User, UserId, Username,
+    AccountKey, Command, DeleteUser, Email, Identifier, ImportOutcome, ImportUsers,
+    ImportedPasswordHash, ListUsers, ListUsersById, NewUser, PasswordHash, Refusal, Subject, UpdateUser,
+    User, UserId, Username,
 };
+use crate::id_tokens::GOOGLE_ISSUER;
 
 /// Reads and changes users. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +41,20 @@ impl UserRepository {
             users::get_by_username,
             username.normalized().to_owned()
         )
+    }
+
+    /// Returns the user that an account at a provider is linked with.
+    pub async fn get_by_oauth_account(&self, key: AccountKey) -> Result<Option<User>, DatabaseError> {
+        read!(self.database, oauth_accounts::get_user, key)
+    }
+
+    /// Returns the user with a Google account, by its id there: the claim `sub`.
+    pub async fn get_by_google_id(&self, google_id: &Subject) -> Result<Option<User>, DatabaseError> {
+        let key = AccountKey {
+            issuer: GOOGLE_ISSUER.to_owned(),
+            subject: google_id.clone(),
+        };
+        self.get_by_oauth_account(key).await
     }
 
     /// Returns the user with a login name, if it is somebody's.

@@ -1,7 +1,8 @@
 //! Why somebody is not signed in.
 
 use crate::database::DatabaseError;
-use crate::domain::Refusal;
+use crate::domain::{ProfileField, Refusal};
+use crate::id_tokens::IdTokenError;
 use crate::password_hashing::HashingError;
 use crate::tokens::TokenError;
 
@@ -17,6 +18,12 @@ pub enum SignInError {
     /// No token could be made.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The ID token was not accepted.
+    #[error(transparent)]
+    IdToken(#[from] IdTokenError),
+    /// A user would be created who lacks these fields.
+    #[error("a new user would lack what every user must have")]
+    ProfileIncomplete(Vec<ProfileField>),
     /// A part of the flow panicked.
     #[error("a part of the flow ended early")]
     Interrupted,

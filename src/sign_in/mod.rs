@@ -6,25 +6,28 @@
 
 mod check;
 mod error;
+mod id_token;
 mod password;
 mod refresh;
 mod sign_out;
 mod sign_up;
 mod token;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use check::Attempt;
 pub use error::SignInError;
+pub use id_token::{IdTokenAttempt, SignedInWithIdToken};
 pub use token::Authenticated;
 
 use chrono::{DateTime, Utc};
 
 use crate::clock::Clock;
-use crate::domain::{Session, SessionPolicy, User};
+use crate::domain::{ProfileField, Session, SessionPolicy, User};
 use crate::password_hashing::PasswordHasher;
 use crate::repositories::{
-    LockoutRepository, LoginAttemptRepository, SessionRepository, UserRepository,
+    LockoutRepository, LoginAttemptRepository, OAuthAccountRepository, SessionRepository, UserRepository,
 };
 use crate::telemetry::SignInMetrics;
 use crate::tokens::{AccessTokens, IssuedAccessToken, RefreshTokens, SecretToken};
@@ -39,6 +42,8 @@ pub struct Parts {
     pub users: UserRepository,
     /// The sessions.
     pub sessions: SessionRepository,
+    /// The linked accounts.
+    pub oauth_accounts: OAuthAccountRepository,
     /// The attempts to sign in.
     pub login_attempts: LoginAttemptRepository,
     /// The counters of failed attempts.
@@ -51,6 +56,10 @@ pub struct Parts {
     pub refresh_tokens: RefreshTokens,
     /// How long sessions live.
     pub session_policy: SessionPolicy,
+    /// What every profile must have.
+    pub required_fields: BTreeSet<ProfileField>,
+    /// Whether users are created for accounts that are nobody's.
+    pub provider_sign_up: bool,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.

@@ -13,6 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::ListenerMetrics;
 use crate::database::{DatabaseError, PoolStatus};
 use crate::domain::Refusal;
+use crate::id_tokens::IdTokenError;
 use crate::password_hashing::HashingStatus;
 use crate::sign_in::SignInError;
 
@@ -195,6 +196,9 @@ const fn outcome_name<T>(outcome: &Result<T, SignInError>) -> &'static str {
     match outcome {
         Ok(_) => "success",
         Err(SignInError::Hashing(_)) => "overloaded",
+        Err(SignInError::IdToken(IdTokenError::Rejected)) => "id_token_rejected",
+        Err(SignInError::IdToken(IdTokenError::Unavailable { .. })) => "provider_unavailable",
+        Err(SignInError::ProfileIncomplete(_)) => "refused",
         Err(SignInError::Database(DatabaseError::Refused(refusal))) => match refusal {
             Refusal::InvalidCredentials => "invalid_credentials",
             Refusal::TooManyAttempts { .. } => "too_many_attempts",
@@ -214,7 +218,11 @@ const fn outcome_name<T>(outcome: &Result<T, SignInError>) -> &'static str {
             | Refusal::TokenRequired
             | Refusal::SessionNotFound(_)
             | Refusal::LastCredential(_)
-            | Refusal::EmailRequired(_) => "refused",
+            | Refusal::EmailRequired(_)
+            | Refusal::LinkRequired
+            | Refusal::IdentityTaken
+            | Refusal::OAuthAccountNotFound(_)
+            | Refusal::ReauthenticationRequired => "refused",
         },
         Err(_) => "failed",
     }

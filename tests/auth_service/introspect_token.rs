@@ -215,8 +215,8 @@ async fn t14_set_password_ends_the_tokens_at_once_everywhere(t: Test) {
 
 async fn t14_remove_password_ends_the_tokens_at_once_everywhere(t: Test) {
     let scene = Scene::of(&t).await;
-    // An account that began with a password keeps it.
-    t.sql("UPDATE users SET auth_provider = 'google'").await.unwrap();
+    // The last way to sign in stays, so there is another one.
+    t.begin_with_google().await;
     let request = RemovePasswordRequest {
         user_id: scene.user_id(),
         ..RemovePasswordRequest::default()

@@ -3,6 +3,7 @@
 mod clocks;
 mod equal_cost;
 mod forged_claims;
+mod forged_id_tokens;
 mod forged_tokens;
 mod get_me;
 mod introspect_token;
@@ -14,10 +15,12 @@ mod lockout_networks;
 mod lost_responses;
 mod other_tokens;
 mod overload;
+mod provider_keys;
 mod refresh_races;
 mod refresh_tokens;
 mod rehashing;
 mod session_expiry;
+mod sign_in_with_id_token;
 mod sign_in_with_password;
 mod sign_out;
 mod sign_up;
@@ -32,6 +35,7 @@ pub fn tests() -> Vec<Behaviour> {
         clocks::tests(),
         equal_cost::tests(),
         forged_claims::tests(),
+        forged_id_tokens::tests(),
         forged_tokens::tests(),
         get_me::tests(),
         introspect_token::tests(),
@@ -43,10 +47,12 @@ pub fn tests() -> Vec<Behaviour> {
         lost_responses::tests(),
         other_tokens::tests(),
         overload::tests(),
+        provider_keys::tests(),
         refresh_races::tests(),
         refresh_tokens::tests(),
         rehashing::tests(),
         session_expiry::tests(),
+        sign_in_with_id_token::tests(),
         sign_in_with_password::tests(),
         sign_out::tests(),
         sign_up::tests(),

@@ -143,6 +143,22 @@ async fn csl_05_every_wrong_value_is_named_at_once(t: Test) {
         ("IDENTITY_SIGNING_KEY_INTERVAL", "1h"),
         ("IDENTITY_PASSWORD_RESET_LIFETIME", "1 year"),
         ("IDENTITY_EMAIL_VERIFICATION_LIFETIME", "0s"),
+        ("IDENTITY_GOOGLE_CLIENT_IDS", "two words"),
+        (
+            "IDENTITY_GOOGLE_KEYS_URL",
+            "http://www.googleapis.com/oauth2/v3/certs",
+        ),
+        ("IDENTITY_APPLE_CLIENT_IDS", "\u{e9}"),
+        (
+            "IDENTITY_APPLE_KEYS_URL",
+            "https://ada:canary@appleid.apple.com/auth/keys",
+        ),
+        ("IDENTITY_OIDC_PROVIDERS", "corp issuer=https://id.example.org"),
+        ("IDENTITY_PROVIDER_SIGN_UP", "perhaps"),
+        ("IDENTITY_PROVIDER_TIMEOUT", "31s"),
+        ("IDENTITY_PROVIDER_KEYS_LIFETIME", "1d"),
+        ("IDENTITY_PROVIDER_KEYS_INTERVAL", "0s"),
+        ("IDENTITY_FRESH_SIGN_IN", "0s"),
         ("IDENTITY_LOCKOUT_FAILURES", "0"),
         ("IDENTITY_LOCKOUT_WINDOW", "0s"),
         ("IDENTITY_LOCKOUT_FREE_FAILURES", "-1"),
@@ -182,6 +198,7 @@ async fn csl_05_every_wrong_value_is_named_at_once(t: Test) {
         "IDENTITY_TLS_CERT_FILE",
         "IDENTITY_TLS_KEY_FILE",
         "IDENTITY_TLS_CLIENT_CA_FILE",
+        "IDENTITY_PROVIDER_CA_FILE",
     ];
     for variable in Settings::variables() {
         let is_tried = wrong.iter().any(|(name, _)| *name == variable.name);

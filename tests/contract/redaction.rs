@@ -3,8 +3,9 @@
 use identity::proto::identity::v1::{
     ChangePasswordRequest, ConfirmEmailVerificationRequest, ConfirmPasswordResetRequest,
     CreateEmailVerificationResponse, CreatePasswordResetResponse, CreateUserRequest, FirebasePassword,
-    ImportedUser, IntrospectTokenRequest, KeycloakPassword, RefreshTokensRequest, SetPasswordRequest,
-    SignInWithPasswordRequest, SignOutRequest, SignUpRequest, Tokens, VerifyPasswordRequest,
+    ImportedUser, IntrospectTokenRequest, KeycloakPassword, LinkOAuthAccountRequest,
+    RefreshTokensRequest, SetPasswordRequest, SignInWithIdTokenRequest, SignInWithPasswordRequest,
+    SignOutRequest, SignUpRequest, Tokens, VerifyPasswordRequest,
 };
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
@@ -29,10 +30,12 @@ const SECRET_WORDS: [&str; 5] = ["password", "token", "secret", "credential", "p
 /// Fields that only sound like it. A page token names a place in a list, and a resume token one in the changes, and both
 /// are encrypted;
 /// the id of a token is not the token.
-const NOT_SECRET: [&str; 12] = [
+const NOT_SECRET: [&str; 14] = [
     "identity.v1.IntrospectTokenResponse.token_id",
     "identity.v1.ListLoginAttemptsRequest.page_token",
     "identity.v1.ListLoginAttemptsResponse.next_page_token",
+    "identity.v1.ListOAuthAccountsRequest.page_token",
+    "identity.v1.ListOAuthAccountsResponse.next_page_token",
     "identity.v1.ListSessionsRequest.page_token",
     "identity.v1.ListSessionsResponse.next_page_token",
     "identity.v1.ListUserEventsRequest.page_token",
@@ -48,7 +51,7 @@ const NOT_SECRET: [&str; 12] = [
 type DebugOf = fn(&[u8]) -> String;
 
 /// A message with secrets, and its `Debug`. One line for each such message: a new one fails the test.
-const DEBUGS: [(&str, DebugOf); 17] = [
+const DEBUGS: [(&str, DebugOf); 19] = [
     ("identity.v1.CreateUserRequest", debug_of::<CreateUserRequest>),
     ("identity.v1.ImportedUser", debug_of::<ImportedUser>),
     ("identity.v1.KeycloakPassword", debug_of::<KeycloakPassword>),
@@ -57,6 +60,14 @@ const DEBUGS: [(&str, DebugOf); 17] = [
     (
         "identity.v1.SignInWithPasswordRequest",
         debug_of::<SignInWithPasswordRequest>,
+    ),
+    (
+        "identity.v1.SignInWithIdTokenRequest",
+        debug_of::<SignInWithIdTokenRequest>,
+    ),
+    (
+        "identity.v1.LinkOAuthAccountRequest",
+        debug_of::<LinkOAuthAccountRequest>,
     ),
     (
         "identity.v1.RefreshTokensRequest",

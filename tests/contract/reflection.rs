@@ -96,6 +96,7 @@ async fn a_client_that_knows_the_port_alone_finds_every_service(t: Test) {
                 "grpc.health.v1.Health",
                 "identity.v1.AuthService",
                 "identity.v1.CredentialService",
+                "identity.v1.OAuthAccountService",
                 "identity.v1.SecurityService",
                 "identity.v1.SessionService",
                 "identity.v1.StatusService",

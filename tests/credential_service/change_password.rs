@@ -192,7 +192,8 @@ async fn c06_of_many_parallel_changes_over_replicas_one_wins(t: Test) {
 async fn a_user_without_a_password_cannot_change_one(t: Test) {
     let server = t.start().await;
     let (_, tokens) = server.signed_in(EMAIL).await;
-    t.sql("UPDATE users SET password_hash = NULL, password_changed_at = NULL, auth_provider = 'google'")
+    t.begin_with_google().await;
+    t.sql("UPDATE users SET password_hash = NULL, password_changed_at = NULL")
         .await
         .unwrap();
     let before = server.computed_hashes().await;

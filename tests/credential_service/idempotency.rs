@@ -139,7 +139,7 @@ async fn g07_a_retried_removal_changes_nothing(t: Test) {
     let server = t.start().await;
     let user = server.create_with_password(EMAIL).await;
     // As if the account had begun at a provider.
-    t.sql("UPDATE users SET auth_provider = 'google'").await.unwrap();
+    t.begin_with_google().await;
     let request = RemovePasswordRequest {
         user_id: user.id.clone(),
         etag: String::new(),

@@ -44,7 +44,7 @@ async fn f15_the_last_credential_stays(t: Test) {
 async fn p10_a_removal_ends_every_session(t: Test) {
     let server = t.start().await;
     let (user, tokens) = server.signed_in(EMAIL).await;
-    t.sql("UPDATE users SET auth_provider = 'google'").await.unwrap();
+    t.begin_with_google().await;
 
     let removed = remove_password(&server, removal(&user.id)).await.unwrap();
 
@@ -57,7 +57,7 @@ async fn p10_a_removal_ends_every_session(t: Test) {
 async fn p11_nobody_signs_in_with_a_password_that_was_removed(t: Test) {
     let server = t.start().await;
     let user = server.create_with_password(EMAIL).await;
-    t.sql("UPDATE users SET auth_provider = 'google'").await.unwrap();
+    t.begin_with_google().await;
     remove_password(&server, removal(&user.id)).await.unwrap();
     let before = server.computed_hashes().await;
 

@@ -2,6 +2,7 @@
 
 mod commands;
 mod drift;
+mod oauth_accounts;
 mod rows_by_hand;
 mod schema;
 mod start;
@@ -13,6 +14,7 @@ pub fn tests() -> Vec<Behaviour> {
     [
         commands::tests(),
         drift::tests(),
+        oauth_accounts::tests(),
         rows_by_hand::tests(),
         schema::tests(),
         start::tests(),
@@ -22,7 +24,7 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The names of the migrations, oldest first.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 10] = [
     "2026-11-21-000001_create_users",
     "2026-11-21-000002_create_request_ids",
     "2026-11-21-000003_create_sessions",
@@ -31,6 +33,8 @@ const MIGRATIONS: [&str; 8] = [
     "2026-11-21-000006_create_one_time_tokens",
     "2026-11-21-000007_create_service_tokens",
     "2026-11-21-000008_create_user_events",
+    "2026-11-21-000009_create_oauth_accounts",
+    "2026-11-21-000011_add_imported_password_hashes",
 ];
 
 /// How many migrations there are.

@@ -282,6 +282,7 @@ async fn m09_rows_at_the_limits_are_accepted(t: Test) {
             ("email", "'a@b'"),
             ("email_normalized", "'a@b'"),
             ("birth_date", "CURRENT_DATE"),
+            ("password_hash", HASH),
             ("auth_provider", "'google'"),
         ],
     ];

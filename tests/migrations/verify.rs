@@ -177,7 +177,8 @@ async fn m10_what_is_missing_on_postgresql_is_named(t: Test) {
 async fn m10_a_table_made_without_its_checks_is_noticed(t: Test) {
     migrate(&t, &["up"]).await;
     t.sql(
-        "CREATE TABLE bare AS SELECT * FROM users; DROP TABLE users; ALTER TABLE bare RENAME TO users",
+        "DROP TRIGGER oauth_accounts_credential_check_delete; DROP TRIGGER oauth_accounts_credential_check_update;
+         CREATE TABLE bare AS SELECT * FROM users; DROP TABLE users; ALTER TABLE bare RENAME TO users",
     )
     .await
     .unwrap();
@@ -200,7 +201,7 @@ async fn start_over(t: &Test) {
         Backend::Postgres => t.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await,
         Backend::Sqlite => {
             t.sql(
-                "DROP TABLE IF EXISTS request_ids; DROP TABLE user_events; DROP TABLE service_tokens; DROP TABLE one_time_tokens; DROP TABLE signing_keys;
+                "DROP TABLE IF EXISTS request_ids; DROP TABLE oauth_accounts; DROP TABLE user_events; DROP TABLE service_tokens; DROP TABLE one_time_tokens; DROP TABLE signing_keys;
                  DROP TABLE lockouts; DROP TABLE login_attempts; DROP TABLE refresh_tokens; DROP TABLE sessions;
                  DROP TABLE users; DROP TABLE migration_checksums; DROP TABLE __diesel_schema_migrations",
             )

@@ -9,6 +9,7 @@ use identity::proto::identity::v1::{
 };
 use prost_types::FieldMask;
 
+use super::leakage_accounts::present_id_tokens;
 use super::leakage_flows::{
     self, Trail, sign_in_at_last, sign_in_during_an_outage, sign_in_in_every_way,
 };
@@ -18,6 +19,7 @@ use super::scan::{
 };
 use super::secrets;
 use crate::health::outage::Outage;
+use crate::support::issuer::with_shared_issuer;
 use crate::support::{
     Behaviour, Clients, Failure, PostgresCluster, Process, Test, behaviours, new_user, postgres_only,
 };
@@ -54,12 +56,14 @@ async fn s01_s06_csl_09_no_secret_is_logged_measured_answered_or_stored(t: Test)
         ("DATABASE_URL", outage.database_url()),
         ("IDENTITY_SIGN_UP", "on"),
     ];
-    let mut process = t.spawn(&[own.as_slice(), &TALKATIVE].concat(), &["serve"]);
+    let variables = [own.as_slice(), &TALKATIVE, &with_shared_issuer()].concat();
+    let mut process = t.spawn(&variables, &["serve"]);
     process.wait_until_serving().await;
 
     let mut failures = use_every_flow(&process).await;
     let mut trail = sign_in_in_every_way(&process).await;
     let tokens = sign_in_at_last(&process, &mut trail).await;
+    present_id_tokens(&t, &process, &mut trail).await;
     show_service_tokens(&t, &process, &mut trail).await;
     let keys = secrets::keys(&t).await;
     let hashes =
@@ -96,6 +100,7 @@ async fn s01_s06_csl_09_no_secret_is_logged_measured_answered_or_stored(t: Test)
         .chain(leakage_flows::PASSWORDS)
         .chain([key.as_str()])
         .chain(trail.tokens.iter().chain(&ends).map(String::as_str))
+        .chain(trail.id_tokens.iter().map(String::as_str))
         .collect();
     let hashes: Vec<&str> = hashes.iter().map(String::as_str).collect();
     let never_shown = [never_stored.as_slice(), &hashes].concat();

@@ -39,11 +39,13 @@ pub struct Trail {
     pub answers: Vec<Vec<u8>>,
     /// The tokens in them.
     pub tokens: Vec<String>,
+    /// The ID tokens and the nonces that were presented.
+    pub id_tokens: Vec<String>,
 }
 
 impl Trail {
     /// Notes how a call ended. Returns the message if it succeeded.
-    fn note<M: Message>(&mut self, outcome: Result<Response<M>, Status>) -> Option<M> {
+    pub fn note<M: Message>(&mut self, outcome: Result<Response<M>, Status>) -> Option<M> {
         match outcome {
             Ok(response) => {
                 let message = response.into_inner();
@@ -57,7 +59,8 @@ impl Trail {
         }
     }
 
-    fn keep(&mut self, tokens: Option<Tokens>) -> Option<Tokens> {
+    /// Notes tokens that a call has brought to light.
+    pub fn keep(&mut self, tokens: Option<Tokens>) -> Option<Tokens> {
         if let Some(tokens) = &tokens {
             self.tokens.push(tokens.access_token.clone());
             self.tokens.push(tokens.refresh_token.clone());

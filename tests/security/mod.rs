@@ -1,6 +1,7 @@
 //! Bad input and hostile callers.
 
 mod leakage;
+mod leakage_accounts;
 mod leakage_flows;
 mod malformed;
 pub mod raw;

@@ -3,11 +3,11 @@
 use identity::proto::identity::v1::{
     BlockUserRequest, ChangePasswordRequest, ClearLockoutRequest, ConfirmEmailVerificationRequest,
     ConfirmPasswordResetRequest, CreateEmailVerificationRequest, CreatePasswordResetRequest,
-    CreateUserRequest, DeactivateUserRequest, DeleteUserRequest, ReactivateUserRequest,
-    RefreshTokensRequest, RemovePasswordRequest, RevokeAllSessionsRequest, RevokeSessionRequest,
-    SetPasswordRequest, SignInWithPasswordRequest, SignOutRequest, SignUpRequest, Tokens,
-    UnblockUserRequest, UpdateUserRequest, User, UserEventType, VerifyPasswordRequest,
-    clear_lockout_request,
+    CreateUserRequest, DeactivateUserRequest, DeleteUserRequest, LinkOAuthAccountRequest,
+    ReactivateUserRequest, RefreshTokensRequest, RemovePasswordRequest, RevokeAllSessionsRequest,
+    RevokeSessionRequest, SetPasswordRequest, SignInWithIdTokenRequest, SignInWithPasswordRequest,
+    SignOutRequest, SignUpRequest, Tokens, UnblockUserRequest, UnlinkOAuthAccountRequest,
+    UpdateUserRequest, User, UserEventType, VerifyPasswordRequest, clear_lockout_request,
 };
 use identity::proto::{DESCRIPTOR_SET, google::r#type::Date};
 use prost::Message;
@@ -15,14 +15,17 @@ use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
 
 use crate::credential_service::calls::{create_reset, create_verification};
 use crate::security::raw::{RawAnswer, RawCall};
-use crate::session_service::calls::{block, deactivate, id_in_sql};
+use crate::session_service::calls::{block, deactivate};
+use crate::support::issuer::{PROVIDER, shared_issuer, with_shared_issuer};
 use crate::support::{Clients, PASSWORD, Test};
 
 /// Another password that is accepted.
 const OTHER_PASSWORD: &str = "wrong donkey charger";
 
 /// A server with which every call of this module does what it should.
-pub const CONFIGURATION: [(&str, &str); 1] = [("IDENTITY_SIGN_UP", "on")];
+pub fn configuration() -> Vec<(&'static str, &'static str)> {
+    [&[("IDENTITY_SIGN_UP", "on")], with_shared_issuer().as_slice()].concat()
+}
 
 /// A method, as its descriptor has it.
 #[derive(Debug, Clone)]
@@ -242,6 +245,9 @@ async fn request(
         "SignInWithPassword" | "VerifyPassword" | "CreatePasswordReset" | "CreateEmailVerification" => {
             (harmless(name, email, id), None)
         }
+        "SignInWithIdToken" | "LinkOAuthAccount" | "UnlinkOAuthAccount" => {
+            account_change(t, clients, name, email, id).await
+        }
         "RevokeSession" | "RevokeAllSessions" | "SignOut" | "RefreshTokens" => {
             end_of_session(clients, name, id, tokens).await
         }
@@ -387,13 +393,8 @@ async fn credential_change(
             (request.encode_to_vec(), UserEventType::PasswordChanged)
         }
         "RemovePassword" => {
-            // Whoever began with a password keeps it.
-            let user = id_in_sql(t, id);
-            t.sql(&format!(
-                "UPDATE users SET auth_provider = 'google' WHERE id = {user}"
-            ))
-            .await
-            .unwrap();
+            // The last way to sign in stays, so there is another one.
+            t.begin_with_google().await;
             let user_id = id.to_owned();
             let request = RemovePasswordRequest {
                 user_id,
@@ -420,4 +421,42 @@ async fn credential_change(
         unknown => panic!("what must be on record of {unknown}?"),
     };
     (message, Expected::of(event_type))
+}
+
+/// Calls about an account at a provider, which is a user's already unless it is linked.
+async fn account_change(
+    t: &Test,
+    clients: &Clients,
+    name: &str,
+    email: &str,
+    id: &str,
+) -> (Vec<u8>, Option<Expected>) {
+    let id_token = shared_issuer().token(t, email, email);
+    let link = LinkOAuthAccountRequest {
+        user_id: id.to_owned(),
+        provider: PROVIDER.to_owned(),
+        id_token: id_token.clone(),
+        ..LinkOAuthAccountRequest::default()
+    };
+    if name == "LinkOAuthAccount" {
+        let expected = Expected::of(UserEventType::OauthAccountLinked);
+        return (link.encode_to_vec(), expected);
+    }
+    let linked = clients.oauth_accounts().link_o_auth_account(link).await.unwrap();
+    let account = linked.into_inner().account.unwrap();
+    if name == "SignInWithIdToken" {
+        let request = SignInWithIdTokenRequest {
+            provider: PROVIDER.to_owned(),
+            id_token,
+            ..SignInWithIdTokenRequest::default()
+        };
+        return (request.encode_to_vec(), None);
+    }
+    let request = UnlinkOAuthAccountRequest {
+        user_id: id.to_owned(),
+        account_id: account.id,
+        ..UnlinkOAuthAccountRequest::default()
+    };
+    let expected = Expected::of(UserEventType::OauthAccountUnlinked);
+    (request.encode_to_vec(), expected)
 }

@@ -3,7 +3,7 @@
 use tonic::Code;
 
 use super::calls::history;
-use super::changing_calls::{CONFIGURATION, ReadyCall, changing_methods, prepare};
+use super::changing_calls::{ReadyCall, changing_methods, configuration, prepare};
 use crate::session_service::calls::count;
 use crate::support::{Backend, Behaviour, Clients, Failure, Test, behaviours, postgres_only};
 use crate::user_service::calls::lookup_email;
@@ -154,7 +154,7 @@ async fn make_well(clients: &Clients, calls: &[ReadyCall]) {
 }
 
 async fn nothing_changes_whose_event_cannot_be_written(t: Test) {
-    let server = t.start_with(&CONFIGURATION).await;
+    let server = t.start_with(&configuration()).await;
     let calls = prepare_all(&t, &server).await;
 
     refuse_events(&t).await;
@@ -165,7 +165,7 @@ async fn nothing_changes_whose_event_cannot_be_written(t: Test) {
 }
 
 async fn nothing_is_on_record_whose_change_does_not_commit(t: Test) {
-    let server = t.start_with(&CONFIGURATION).await;
+    let server = t.start_with(&configuration()).await;
     let calls = prepare_all(&t, &server).await;
 
     refuse_commits(&t).await;

@@ -4,7 +4,7 @@ use identity::proto::google::r#type::Date;
 use identity::proto::identity::v1::{Actor, ActorKind, User, UserEvent, UserEventFilter, UserEventType};
 
 use super::calls::{clear_name, events, history, history_types};
-use super::changing_calls::{CONFIGURATION, Expected, Method, ReadyCall, changing_methods, prepare};
+use super::changing_calls::{Expected, Method, ReadyCall, changing_methods, configuration, prepare};
 use crate::session_service::calls::{sign_out, signed_in_again};
 use crate::support::{AUTH, Behaviour, Clients, Test, behaviours};
 use crate::user_service::calls::{lookup_email, update};
@@ -26,7 +26,8 @@ pub fn tests() -> Vec<Behaviour> {
 const SERVICE: &str = "orders";
 
 async fn start(t: &Test) -> crate::support::TestServer {
-    t.start_with(&[&[AUTH], CONFIGURATION.as_slice()].concat()).await
+    t.start_with(&[&[AUTH], configuration().as_slice()].concat())
+        .await
 }
 
 /// Returns the events of one call.
@@ -121,7 +122,7 @@ async fn todo_10_what_users_do_for_themselves_is_on_record_with_them(t: Test) {
 }
 
 async fn without_authorization_the_actor_is_anonymous(t: Test) {
-    let server = t.start_with(&CONFIGURATION).await;
+    let server = t.start_with(&configuration()).await;
     let mut methods = changing_methods();
     methods.retain(|method| method.is_for_services);
     let anonymous = Actor {

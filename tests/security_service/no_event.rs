@@ -7,7 +7,7 @@ use identity::proto::identity::v1::{
 use tonic::Code;
 
 use super::calls::{clear_name, clear_user, events, history_types};
-use super::changing_calls::{CONFIGURATION, changing_methods, prepare};
+use super::changing_calls::{changing_methods, configuration, prepare};
 use crate::credential_service::calls::{
     OTHER_PASSWORD, change_password, confirm_reset, confirm_verification, create_reset,
     create_verification, remove_password, set_password,
@@ -297,7 +297,7 @@ async fn signing_in_and_hashing_again_are_not_on_record(t: Test) {
 
 /// Whoever was blocked by hand still has sessions, which end with the next block. That changes nothing else.
 async fn sessions_that_only_sql_left_are_on_record_when_they_end(t: Test) {
-    let server = t.start_with(&CONFIGURATION).await;
+    let server = t.start_with(&configuration()).await;
     let mut methods = changing_methods();
     methods.retain(|method| method.name == "BlockUser");
     let call = prepare(&t, &server, methods.swap_remove(0)).await;

@@ -7,14 +7,15 @@ use identity::proto::google::r#type::Date;
 use identity::proto::grpc::health::v1::health_client::HealthClient;
 use identity::proto::identity::v1::auth_service_client::AuthServiceClient;
 use identity::proto::identity::v1::credential_service_client::CredentialServiceClient;
+use identity::proto::identity::v1::o_auth_account_service_client::OAuthAccountServiceClient;
 use identity::proto::identity::v1::security_service_client::SecurityServiceClient;
 use identity::proto::identity::v1::session_service_client::SessionServiceClient;
 use identity::proto::identity::v1::status_service_client::StatusServiceClient;
 use identity::proto::identity::v1::user_service_client::UserServiceClient;
 use identity::proto::identity::v1::{
     Client, CreateUserRequest, GetMeRequest, GetMeResponse, GetUserRequest, IntrospectTokenRequest,
-    IntrospectTokenResponse, ListSigningKeysRequest, RefreshTokensRequest, SignInWithPasswordRequest,
-    SigningKey, Tokens, User,
+    IntrospectTokenResponse, ListSigningKeysRequest, RefreshTokensRequest, SignInWithIdTokenRequest,
+    SignInWithIdTokenResponse, SignInWithPasswordRequest, SigningKey, Tokens, User,
 };
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -127,6 +128,11 @@ impl Clients {
         CredentialServiceClient::new(self.connection())
     }
 
+    /// Returns a client of the service of accounts at providers.
+    pub fn oauth_accounts(&self) -> OAuthAccountServiceClient<Connection> {
+        OAuthAccountServiceClient::new(self.connection())
+    }
+
     /// Returns a client of the session service.
     pub fn sessions(&self) -> SessionServiceClient<Connection> {
         SessionServiceClient::new(self.connection())
@@ -228,6 +234,28 @@ impl Clients {
         };
         let response = self.auth().sign_in_with_password(request).await?;
         Ok(response.into_inner().tokens.expect("tokens in the response"))
+    }
+
+    /// Signs in with an ID token of a provider.
+    pub async fn sign_in_with_id_token(
+        &self,
+        provider: &str,
+        id_token: &str,
+    ) -> Result<SignInWithIdTokenResponse, Failure> {
+        let request = SignInWithIdTokenRequest {
+            provider: provider.to_owned(),
+            id_token: id_token.to_owned(),
+            ..SignInWithIdTokenRequest::default()
+        };
+        self.present_id_token(request).await
+    }
+
+    /// Signs in with an ID token, with all that the request can say.
+    pub async fn present_id_token(
+        &self,
+        request: SignInWithIdTokenRequest,
+    ) -> Result<SignInWithIdTokenResponse, Failure> {
+        Ok(self.auth().sign_in_with_id_token(request).await?.into_inner())
     }
 
     /// Creates a user with an email and [`PASSWORD`] who is signed in.

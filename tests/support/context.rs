@@ -128,6 +128,22 @@ impl Test {
         values.into_iter().next().flatten()
     }
 
+    /// Makes every user one who began with a Google account, in SQL: each has one linked. Passwords stay.
+    pub async fn begin_with_google(&self) {
+        let (id, subject) = match self.backend {
+            Backend::Sqlite => ("randomblob(16)", "hex(id)"),
+            Backend::Postgres => ("gen_random_uuid()", "id::text"),
+        };
+        self.sql(&format!(
+            "INSERT INTO oauth_accounts (id, user_id, provider, issuer, subject)
+             SELECT {id}, id, 'google', 'https://accounts.google.com', {subject} FROM users
+             WHERE id NOT IN (SELECT user_id FROM oauth_accounts);
+             UPDATE users SET auth_provider = 'google'"
+        ))
+        .await
+        .unwrap();
+    }
+
     /// Returns the variables of a server on this test's database: fast, and on ports of its own choice.
     pub fn environment(&self) -> Vec<(String, String)> {
         [

@@ -7,6 +7,7 @@ mod context;
 mod failure;
 mod forging;
 pub mod http2;
+pub mod issuer;
 mod postgres;
 mod process;
 mod proxy;

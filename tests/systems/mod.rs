@@ -10,12 +10,14 @@ mod counselling_sign_in;
 mod kept_out;
 mod locks;
 mod numerology;
+mod numerology_accounts;
 mod numerology_deletion;
 mod numerology_sign_in;
 mod outage;
 pub mod plans;
 mod rag;
 mod rag_attempts;
+mod rag_google;
 mod rag_tokens;
 pub mod repository;
 mod rows;
@@ -32,6 +34,7 @@ use crate::support::{Backend, Behaviour, Test, plain};
 pub fn tests() -> Vec<Behaviour> {
     [
         numerology::tests(),
+        numerology_accounts::tests(),
         numerology_sign_in::tests(),
         numerology_deletion::tests(),
         counselling::tests(),
@@ -43,6 +46,7 @@ pub fn tests() -> Vec<Behaviour> {
         rag::tests(),
         rag_tokens::tests(),
         rag_attempts::tests(),
+        rag_google::tests(),
         plain![every_row_has_a_test],
     ]
     .concat()

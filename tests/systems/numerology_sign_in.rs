@@ -40,7 +40,7 @@ async fn num_07_a_user_without_a_password_never_signs_in_with_one(t: Test) {
     let server = t.start_with(CONFIGURATION).await;
     let user = server.create(ada()).await.unwrap();
     // As it is stored of somebody who signed in through a provider.
-    t.sql("UPDATE users SET auth_provider = 'google'").await.unwrap();
+    t.begin_with_google().await;
     let before = server.metric("identity_hashing_computed_total").await;
 
     let attempts = ["null", PASSWORD, " ", "\u{fffd}"];

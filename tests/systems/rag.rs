@@ -66,6 +66,7 @@ async fn rag_01_auth_provider_says_how_the_account_began(t: Test) {
 
     assert_eq!(invited.auth_provider(), AuthProvider::Unspecified);
     assert_eq!(with_password.auth_provider(), AuthProvider::Password);
+    t.begin_with_google().await;
     for (stored, expected) in [
         ("google", AuthProvider::Google),
         ("apple", AuthProvider::Apple),

@@ -48,12 +48,14 @@ impl EmbeddedMigration {
             .collect()
     }
 
-    /// The tables that reverting the migration drops.
+    /// The tables that reverting the migration drops, without those that another one takes the name of: SQLite changes a
+    /// table by making it anew.
     pub(crate) fn dropped_tables(&self) -> impl Iterator<Item = &'static str> {
-        self.down
-            .lines()
+        let text = self.down;
+        text.lines()
             .filter_map(|line| line.strip_prefix("DROP TABLE "))
             .map(|rest| rest.trim_end_matches(';').trim())
+            .filter(move |table| !text.contains(&format!(" RENAME TO {table};")))
     }
 
     /// The columns that reverting the migration drops, each with its table.

@@ -6,6 +6,7 @@
 pub(crate) mod imports;
 pub(crate) mod lockouts;
 pub(crate) mod login_attempts;
+pub(crate) mod oauth_accounts;
 pub(crate) mod one_time_tokens;
 pub(crate) mod refresh_tokens;
 pub(crate) mod request_ids;

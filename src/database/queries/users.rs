@@ -8,8 +8,8 @@ use diesel_async::RunQueryDsl;
 
 use super::request_ids::{self, Claim};
 use super::{
-    Backend, Connection, email_has_prefix, lock_user, lock_user_to_delete, login_attempts, sessions,
-    user_events,
+    Backend, Connection, email_has_prefix, lock_user, lock_user_to_delete, login_attempts,
+    oauth_accounts, sessions, user_events,
 };
 use crate::database::DatabaseError;
 use crate::database::rows::UserRow;
@@ -167,7 +167,15 @@ pub(super) async fn insert(
     user: &NewUser,
     origin: &Origin,
 ) -> Result<User, DatabaseError> {
-    let created = user.clone().into_user();
+    insert_user(tx, user.clone().into_user(), origin).await
+}
+
+/// Writes a user who has not been there before.
+pub(super) async fn insert_user(
+    tx: &mut Connection,
+    created: User,
+    origin: &Origin,
+) -> Result<User, DatabaseError> {
     diesel::insert_into(users::table)
         .values(UserRow::from(&created))
         .execute(tx)
@@ -200,6 +208,10 @@ pub(crate) async fn change(
     let user = lock_user(tx, *id).await?.ok_or(Refusal::UserNotFound(*id))?;
     if etag.as_ref().is_some_and(|etag| *etag != user.etag()) {
         return Err(Refusal::EtagMismatch(*id).into());
+    }
+    if matches!(change, UserChange::RemovePassword { .. }) {
+        let instead = oauth_accounts::oldest_kind(tx, *id).await?;
+        return apply(tx, user, &UserChange::RemovePassword { instead }, *now, origin).await;
     }
     apply(tx, user, change, *now, origin).await
 }

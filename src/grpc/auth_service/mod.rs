@@ -4,6 +4,7 @@ mod get_me;
 mod introspect_token;
 mod list_signing_keys;
 mod refresh_tokens;
+mod sign_in_with_id_token;
 mod sign_in_with_password;
 mod sign_out;
 mod sign_up;
@@ -16,13 +17,14 @@ use tonic::{Request, Response, Status};
 use super::RequestFingerprints;
 use super::call::CallContext;
 use crate::domain::{PasswordPolicy, ProfileField};
+use crate::id_tokens::IdTokens;
 use crate::password_hashing::PasswordHasher;
 use crate::proto::identity::v1::auth_service_server::AuthService;
 use crate::proto::identity::v1::{
     GetMeRequest, GetMeResponse, IntrospectTokenRequest, IntrospectTokenResponse,
     ListSigningKeysRequest, ListSigningKeysResponse, RefreshTokensRequest, RefreshTokensResponse,
-    SignInWithPasswordRequest, SignInWithPasswordResponse, SignOutRequest, SignOutResponse,
-    SignUpRequest, SignUpResponse,
+    SignInWithIdTokenRequest, SignInWithIdTokenResponse, SignInWithPasswordRequest,
+    SignInWithPasswordResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse,
 };
 use crate::repositories::RequestIdRepository;
 use crate::sign_in::Authenticator;
@@ -50,6 +52,8 @@ pub struct Auth {
     pub sign_up: bool,
     /// Tells requests apart.
     pub fingerprints: RequestFingerprints,
+    /// The providers.
+    pub id_tokens: IdTokens,
 }
 
 impl AuthServiceImpl {
@@ -77,6 +81,16 @@ impl AuthService for AuthServiceImpl {
         let (context, message) = CallContext::split(request)?;
         Ok(Response::new(
             sign_in_with_password::sign_in_with_password(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn sign_in_with_id_token(
+        &self,
+        request: Request<SignInWithIdTokenRequest>,
+    ) -> Result<Response<SignInWithIdTokenResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            sign_in_with_id_token::sign_in_with_id_token(&self.0, &context, message).await?,
         ))
     }
 

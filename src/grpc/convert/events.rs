@@ -80,6 +80,8 @@ fn event_type(number: i32) -> Option<UserEventType> {
         proto::UserEventType::SessionsRevoked => UserEventType::SessionsRevoked,
         proto::UserEventType::RefreshTokenReused => UserEventType::RefreshTokenReused,
         proto::UserEventType::LockoutCleared => UserEventType::LockoutCleared,
+        proto::UserEventType::OauthAccountLinked => UserEventType::OAuthAccountLinked,
+        proto::UserEventType::OauthAccountUnlinked => UserEventType::OAuthAccountUnlinked,
     })
 }
 
@@ -101,6 +103,8 @@ impl From<UserEventType> for proto::UserEventType {
             UserEventType::SessionsRevoked => Self::SessionsRevoked,
             UserEventType::RefreshTokenReused => Self::RefreshTokenReused,
             UserEventType::LockoutCleared => Self::LockoutCleared,
+            UserEventType::OAuthAccountLinked => Self::OauthAccountLinked,
+            UserEventType::OAuthAccountUnlinked => Self::OauthAccountUnlinked,
         }
     }
 }

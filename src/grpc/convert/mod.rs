@@ -2,9 +2,13 @@
 //! outwards nothing can fail.
 
 mod events;
+mod oauth_accounts;
 mod sessions;
 
 pub(super) use events::{actor_filter, event_types};
+pub(super) use oauth_accounts::{
+    account_id, id_token, nonce, provider, provider_name, subject, unknown_provider,
+};
 pub(super) use sessions::{
     client, identifier, presented_password, session_id, to_count, tokens_to_proto,
 };
@@ -136,6 +140,22 @@ fn profile(user: &proto::User, now: DateTime<Utc>, violations: &mut Violations) 
     })
 }
 
+/// Converts what the profile in `user`, if there is one, has beside an email, which comes from elsewhere.
+pub(super) fn profile_without_email(
+    user: Option<&proto::User>,
+    now: DateTime<Utc>,
+    violations: &mut Violations,
+) -> Option<Profile> {
+    let Some(user) = user else {
+        return Some(Profile::default());
+    };
+    let without_email = proto::User {
+        email: String::new(),
+        ..user.clone()
+    };
+    profile(&without_email, now, violations)
+}
+
 /// Converts the profile of a user to be created, who needs a login name and whatever the deployment asks for.
 pub(super) fn new_profile(
     user: Option<&proto::User>,
@@ -181,10 +201,20 @@ pub(super) fn new_password(
 pub(super) fn token(field: &str, text: &str, violations: &mut Violations) -> Option<SecretToken> {
     /// The longest token of this service has about 700 bytes.
     const MAX_BYTES: usize = 4096;
+    token_of(MAX_BYTES, field, text, violations)
+}
+
+/// Converts a token of at most so many bytes that must be given.
+fn token_of(
+    max_bytes: usize,
+    field: &str,
+    text: &str,
+    violations: &mut Violations,
+) -> Option<SecretToken> {
     let parsed = if text.is_empty() {
         Err(Invalid::required("must be given"))
-    } else if text.len() > MAX_BYTES {
-        Err(Invalid::too_long(MAX_BYTES, "bytes"))
+    } else if text.len() > max_bytes {
+        Err(Invalid::too_long(max_bytes, "bytes"))
     } else if text.contains('\0') {
         Err(Invalid::format("must not contain NUL"))
     } else {

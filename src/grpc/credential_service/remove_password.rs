@@ -26,7 +26,8 @@ pub(super) async fn remove_password(
     let (id, etag) = violations.finish(id.zip(etag))?;
     let value = UpdateUser {
         id,
-        change: UserChange::RemovePassword,
+        // Whether the user can sign in without it is known once the user is locked.
+        change: UserChange::RemovePassword { instead: None },
         etag,
         now: context.now,
     };

@@ -9,8 +9,8 @@ use tonic::Status;
 
 use super::Users;
 use crate::domain::{
-    ListLoginAttempts, ListPosition, ListSessions, ListUserEvents, LoginAttempt, LoginAttemptFilter,
-    Session, UserEvent, UserEventFilter, UserId,
+    ListLoginAttempts, ListOAuthAccounts, ListPosition, ListSessions, ListUserEvents, LoginAttempt,
+    LoginAttemptFilter, OAuthAccount, Session, UserEvent, UserEventFilter, UserId,
 };
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
@@ -36,7 +36,7 @@ pub(super) async fn export_user(
         users: Arc::clone(users),
         deadline: context.deadline.into(),
         id,
-        next: Some(Section::Sessions(None)),
+        next: Some(Section::OAuthAccounts(None)),
         items: VecDeque::from([Item::User(user.into())]),
     };
     let items = try_unfold(export, |mut export| async move {
@@ -59,6 +59,7 @@ struct Export {
 /// What comes next: one kind of thing, after a position in its list.
 #[derive(Clone, Copy)]
 enum Section {
+    OAuthAccounts(Option<ListPosition>),
     Sessions(Option<ListPosition>),
     LoginAttempts(Option<ListPosition>),
     UserEvents(Option<ListPosition>),
@@ -81,6 +82,18 @@ impl Export {
     /// Reads a page, and returns what comes after it.
     async fn read(&mut self, section: Section) -> Result<Option<Section>, ApiError> {
         Ok(match section {
+            Section::OAuthAccounts(after) => {
+                let list = ListOAuthAccounts {
+                    user_id: self.id,
+                    after,
+                    limit: PAGE,
+                };
+                let found = self.users.oauth_accounts.list(list).await?;
+                let last = found.last().map(OAuthAccount::position);
+                self.items
+                    .extend(found.into_iter().map(|one| Item::OauthAccount(one.into())));
+                Some(last.map_or(Section::Sessions(None), |last| Section::OAuthAccounts(Some(last))))
+            }
             Section::Sessions(after) => {
                 let list = ListSessions {
                     user_id: self.id,

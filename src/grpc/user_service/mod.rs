@@ -27,6 +27,7 @@ use super::{PageTokens, RequestFingerprints, ResumeTokens};
 use crate::derived_ids::DerivedIds;
 use crate::domain::{PasswordPolicy, ProfileField};
 use crate::feed::UserFeed;
+use crate::id_tokens::IdTokens;
 use crate::password_hashing::PasswordHasher;
 use crate::proto::identity::v1::user_service_server::UserService;
 use crate::proto::identity::v1::{
@@ -38,7 +39,8 @@ use crate::proto::identity::v1::{
     UnblockUserResponse, UpdateUserRequest, UpdateUserResponse, WatchUsersRequest,
 };
 use crate::repositories::{
-    LoginAttemptRepository, RequestIdRepository, SessionRepository, UserEventRepository, UserRepository,
+    LoginAttemptRepository, OAuthAccountRepository, RequestIdRepository, SessionRepository,
+    UserEventRepository, UserRepository,
 };
 
 /// Answers the calls of the service.
@@ -49,6 +51,8 @@ pub struct UserServiceImpl(Arc<Users>);
 pub struct Users {
     /// The users.
     pub users: UserRepository,
+    /// Their accounts at providers.
+    pub oauth_accounts: OAuthAccountRepository,
     /// Their sessions.
     pub sessions: SessionRepository,
     /// Their attempts to sign in.
@@ -71,6 +75,8 @@ pub struct Users {
     pub feed: UserFeed,
     /// Makes and reads resume tokens.
     pub resume_tokens: ResumeTokens,
+    /// The providers.
+    pub id_tokens: IdTokens,
     /// Makes the ids of users that a repeated import finds again.
     pub derived_ids: DerivedIds,
 }

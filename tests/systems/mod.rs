@@ -12,6 +12,7 @@ mod locks;
 mod numerology;
 mod numerology_accounts;
 mod numerology_deletion;
+mod numerology_export;
 mod numerology_sign_in;
 mod outage;
 pub mod plans;
@@ -37,6 +38,7 @@ pub fn tests() -> Vec<Behaviour> {
         numerology_accounts::tests(),
         numerology_sign_in::tests(),
         numerology_deletion::tests(),
+        numerology_export::tests(),
         counselling::tests(),
         counselling_sign_in::tests(),
         tasks::tests(),

@@ -8,7 +8,7 @@ mod create_user;
 mod deactivate_user;
 mod delete_user;
 mod etags;
-mod export_user;
+pub mod export_user;
 mod get_user;
 pub mod import_users;
 mod imported_passwords;

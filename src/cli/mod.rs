@@ -8,6 +8,7 @@ mod keys;
 mod migrate;
 mod output;
 mod purge;
+mod relocate;
 mod serve;
 mod service_token;
 mod user_line;
@@ -93,6 +94,7 @@ fn run(matches: &ArgMatches) -> Result<(), CommandError> {
             "healthcheck" => healthcheck::run(&settings).await,
             "keys" => keys::run(&settings, arguments).await,
             "import" => import::run(&settings, arguments).await,
+            "move" => relocate::run(&settings, arguments).await,
             "export" => export::run(&settings, arguments).await,
             "service-token" => service_token::run(&settings, arguments).await,
             "purge" => purge::run(settings).await,
@@ -133,6 +135,7 @@ fn command() -> Command {
         .subcommand(service_token::command())
         .subcommand(import::command())
         .subcommand(export::command())
+        .subcommand(relocate::command())
         .subcommand(keys::command())
         .subcommand(Command::new("config").about("Prints the effective settings, secrets redacted"))
         .subcommand(

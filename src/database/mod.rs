@@ -11,6 +11,7 @@ pub(crate) mod pool;
 mod pools;
 pub(crate) mod postgres;
 mod probe;
+pub mod relocation;
 mod replica;
 mod rows;
 mod schema;

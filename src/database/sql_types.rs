@@ -74,7 +74,7 @@ pub(crate) enum AuthProvider {
 impl AuthProvider {
     const ALL: [Self; 4] = [Self::Password, Self::Google, Self::Apple, Self::Oidc];
 
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::Google => "google",

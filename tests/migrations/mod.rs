@@ -34,7 +34,7 @@ const MIGRATIONS: [&str; 10] = [
     "2026-11-21-000007_create_service_tokens",
     "2026-11-21-000008_create_user_events",
     "2026-11-21-000009_create_oauth_accounts",
-    "2026-11-21-000011_add_imported_password_hashes",
+    "2026-11-21-000010_add_imported_password_hashes",
 ];
 
 /// How many migrations there are.

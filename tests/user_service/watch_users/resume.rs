@@ -261,6 +261,10 @@ async fn events_of_another_cluster_are_followed(t: Test) {
 
     let restored = t.start().await;
 
+    let unseen = "SELECT count(*)::text AS value FROM user_events
+                  WHERE transaction_id >= pg_snapshot_xmax(pg_current_snapshot())";
+    assert_eq!(t.sql_value(unseen).await.as_deref(), Some("0"));
+
     let mut watch = Watch::begin(&restored, from_beginning()).await.unwrap();
     let mut copy = Copy::default();
     loop {

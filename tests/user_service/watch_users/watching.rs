@@ -115,11 +115,14 @@ impl Watch {
 
     /// Waits for the end.
     pub async fn end(&mut self) -> Failure {
-        loop {
-            if let Err(failure) = self.message().await {
-                return failure;
+        let ending = async {
+            loop {
+                if let Err(failure) = self.message().await {
+                    return failure;
+                }
             }
-        }
+        };
+        timeout(LIMIT, ending).await.expect("the end in time")
     }
 }
 

@@ -53,7 +53,7 @@ const CHANGES: usize = 500;
 /// Between two changes, so that one does not wait for the other.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long an idle server is looked at: several checkpoints.
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(25);
 /// Streams of one connection, fewer than the server allows.
 const PER_CONNECTION: usize = 100;
 /// 32 bytes that nobody else should use.
@@ -79,7 +79,7 @@ async fn measure(database: &str, url: &str, directory: &Path) -> Value {
     println!("\n{database}");
     let server = Server::start(url, directory).await;
     let other = Server::start(url, directory).await;
-    let ada = create(&server.channel()).await;
+    let ada = create(&server).await;
     let mut delays = Vec::new();
     for (name, watched, watchers) in [
         ("same server", &server, 1),
@@ -101,7 +101,7 @@ async fn delay(server: &Server, watched: &Server, ada: &User, watchers: usize) -
     let mut readers: Vec<JoinHandle<Vec<Instant>>> = Vec::new();
     let channel = watched.channel();
     for _ in 0..watchers {
-        let mut stream = watch(&channel).await;
+        let mut stream = watch(watched, &channel).await;
         readers.push(tokio::spawn(async move {
             let mut times = Vec::new();
             while times.len() < CHANGES {
@@ -125,7 +125,10 @@ async fn delay(server: &Server, watched: &Server, ada: &User, watchers: usize) -
             user: Some(user),
             ..UpdateUserRequest::default()
         };
-        users.update_user(request).await.expect("the change");
+        users
+            .update_user(server.request(request))
+            .await
+            .expect("the change");
         answers.push(Instant::now());
         tokio::time::sleep(PAUSE).await;
     }
@@ -151,7 +154,7 @@ async fn idle(server: &Server) -> Value {
         if number % PER_CONNECTION == 0 {
             channel = server.channel();
         }
-        let mut stream = watch(&channel).await;
+        let mut stream = watch(server, &channel).await;
         readers.push(tokio::spawn(async move {
             while stream.message().await.expect("a message").is_some() {}
         }));
@@ -178,18 +181,20 @@ async fn idle(server: &Server) -> Value {
 }
 
 /// Begins to watch, and waits until it is known to.
-async fn watch(channel: &Channel) -> Streaming<WatchUsersResponse> {
+async fn watch(server: &Server, channel: &Channel) -> Streaming<WatchUsersResponse> {
     let request = WatchUsersRequest {
         start: Some(Start::StartAt(WatchStart::Now.into())),
         ..WatchUsersRequest::default()
     };
-    let response = UserServiceClient::new(channel.clone()).watch_users(request).await;
+    let response = UserServiceClient::new(channel.clone())
+        .watch_users(server.request(request))
+        .await;
     let mut stream = response.expect("a stream").into_inner();
     stream.message().await.expect("a checkpoint").expect("no end");
     stream
 }
 
-async fn create(channel: &Channel) -> User {
+async fn create(server: &Server) -> User {
     let request = CreateUserRequest {
         user: Some(User {
             email: "ada@example.com".to_owned(),
@@ -197,7 +202,9 @@ async fn create(channel: &Channel) -> User {
         }),
         ..CreateUserRequest::default()
     };
-    let created = UserServiceClient::new(channel.clone()).create_user(request).await;
+    let created = UserServiceClient::new(server.channel())
+        .create_user(server.request(request))
+        .await;
     created.expect("a user").into_inner().user.expect("the user")
 }
 
@@ -214,6 +221,7 @@ fn percentile(values: &[f64], share: f64) -> f64 {
 struct Server {
     process: Child,
     address: SocketAddr,
+    token: String,
 }
 
 impl Server {
@@ -224,21 +232,45 @@ impl Server {
             .env_clear()
             .env("DATABASE_URL", url)
             .env("IDENTITY_MASTER_KEY", MASTER_KEY)
-            .env("IDENTITY_AUTH", "off")
+            .env("IDENTITY_AUTH", "on")
             .env("IDENTITY_LISTEN", address.to_string())
             .env("IDENTITY_OPERATIONS_LISTEN", free_address().to_string())
             .env("IDENTITY_LOG", "error")
             .stdin(Stdio::null())
             .spawn()
             .expect("the program");
-        let server = Self { process, address };
+        let mut server = Self {
+            process,
+            address,
+            token: String::new(),
+        };
         let mut health = HealthClient::new(server.channel());
         support::eventually("the server serves", async || {
             let answer = health.check(HealthCheckRequest::default()).await;
             answer.is_ok_and(|answer| answer.into_inner().status == 1)
         })
         .await;
+        let made = Command::new(env!("CARGO_BIN_EXE_identity"))
+            .args(["service-token", "create", "bench", "--scope", "admin"])
+            .current_dir(directory)
+            .env_clear()
+            .env("DATABASE_URL", url)
+            .env("IDENTITY_MASTER_KEY", MASTER_KEY)
+            .output()
+            .expect("the program");
+        String::from_utf8(made.stdout)
+            .expect("text")
+            .trim_end()
+            .clone_into(&mut server.token);
         server
+    }
+
+    /// Shows who calls.
+    fn request<M>(&self, message: M) -> tonic::Request<M> {
+        let mut request = tonic::Request::new(message);
+        let value = format!("Bearer {}", self.token).parse().expect("a header value");
+        request.metadata_mut().insert("authorization", value);
+        request
     }
 
     /// Returns a connection of its own.

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::Database;
+use crate::derived_ids::DerivedIds;
 use crate::feed::{FeedParts, UserFeed};
 use crate::grpc::{
     Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, PageTokens,
@@ -127,11 +128,15 @@ impl Assembly<'_> {
         let services = Services {
             users: UserServiceImpl::new(Users {
                 users: users.clone(),
+                sessions: sessions.clone(),
+                login_attempts: login_attempts.clone(),
+                user_events: user_events.clone(),
                 request_ids: request_ids.clone(),
                 hasher: hasher.clone(),
                 password_policy: settings.passwords.policy,
                 required_fields: settings.profile.required.clone(),
                 page_tokens: page_tokens.clone(),
+                derived_ids: DerivedIds::new(self.master_key),
                 fingerprints: fingerprints.clone(),
                 feed: feed.clone(),
                 resume_tokens: ResumeTokens::new(self.master_key)?,

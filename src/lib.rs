@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod database;
+pub mod derived_ids;
 pub mod domain;
 pub mod feed;
 pub mod grpc;

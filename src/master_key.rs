@@ -91,6 +91,8 @@ pub enum KeyPurpose {
     SigningKeys,
     /// Hides whom failed attempts are counted for.
     Lockouts,
+    /// Makes ids that follow from what they are for.
+    DerivedIds,
 }
 
 impl KeyPurpose {
@@ -103,6 +105,7 @@ impl KeyPurpose {
             Self::RefreshTokens => b"identity/v1/refresh-tokens",
             Self::SigningKeys => b"identity/v1/signing-keys",
             Self::Lockouts => b"identity/v1/lockouts",
+            Self::DerivedIds => b"identity/v1/derived-ids",
         }
     }
 }

@@ -1,13 +1,16 @@
 //! The command line: one file per subcommand.
 
 mod config;
+mod export;
 mod healthcheck;
+mod import;
 mod keys;
 mod migrate;
 mod output;
 mod purge;
 mod serve;
 mod service_token;
+mod user_line;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -89,6 +92,8 @@ fn run(matches: &ArgMatches) -> Result<(), CommandError> {
             "config" => config::run(&settings, &sources),
             "healthcheck" => healthcheck::run(&settings).await,
             "keys" => keys::run(&settings, arguments).await,
+            "import" => import::run(&settings, arguments).await,
+            "export" => export::run(&settings, arguments).await,
             "service-token" => service_token::run(&settings, arguments).await,
             "purge" => purge::run(settings).await,
             _ => serve::run(settings).await,
@@ -126,6 +131,8 @@ fn command() -> Command {
         .subcommand(Command::new("serve").about("Applies pending migrations and serves (the default)"))
         .subcommand(migrate::command())
         .subcommand(service_token::command())
+        .subcommand(import::command())
+        .subcommand(export::command())
         .subcommand(keys::command())
         .subcommand(Command::new("config").about("Prints the effective settings, secrets redacted"))
         .subcommand(

@@ -16,8 +16,8 @@ use diesel_async::{
 };
 
 use super::connection::DatabaseConnection;
-use super::rows::{SessionRow, SigningKeyRow, UserRow};
-use super::schema::{sessions, signing_keys, users};
+use super::rows::{SessionRow, SigningKeyRow, UserEventRow, UserRow};
+use super::schema::{sessions, signing_keys, user_events, users};
 use super::sql_types::{StoredTime, StoredUuid, UtcTimestamp};
 use super::{DatabaseError, sql_echo, tls};
 use crate::config::{PostgresUrl, StatementLimits};
@@ -168,6 +168,25 @@ async fn keep_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, Data
         .await
         .optional()?;
     Ok(row.map(User::from))
+}
+
+/// Writes the users whose id and login names are free, and returns their ids.
+async fn insert_free_users(
+    tx: &mut Connection,
+    rows: Vec<UserRow>,
+) -> Result<Vec<StoredUuid>, DatabaseError> {
+    let insert = diesel::insert_into(users::table)
+        .values(rows)
+        .on_conflict_do_nothing()
+        .returning(users::id);
+    Ok(insert.get_results(tx).await?)
+}
+
+/// Writes events.
+async fn insert_user_events(tx: &mut Connection, rows: Vec<UserEventRow>) -> Result<(), DatabaseError> {
+    let insert = diesel::insert_into(user_events::table).values(rows);
+    insert.execute(tx).await?;
+    Ok(())
 }
 
 /// Reads a session and keeps other transactions from changing it until this one ends.

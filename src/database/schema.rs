@@ -23,6 +23,7 @@ diesel::table! {
         version -> BigInt,
         created_at -> UtcTimestamp,
         updated_at -> UtcTimestamp,
+        imported_password_hash -> Nullable<Text>,
     }
 }
 

@@ -16,7 +16,9 @@ use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 
 use super::connection::DatabaseConnection;
-use super::schema::users;
+use super::rows::{UserEventRow, UserRow};
+use super::schema::{user_events, users};
+use super::sql_types::StoredUuid;
 use super::{DatabaseError, sql_echo};
 use crate::domain::{EmailPrefix, EventCursor, Session, SessionId, SigningKeyRecord, User, UserId};
 
@@ -154,6 +156,40 @@ async fn lock_user_to_delete(tx: &mut Connection, id: UserId) -> Result<Option<U
 /// Reads a user. The transaction holds the only write lock, so nobody else can delete it.
 async fn keep_user(tx: &mut Connection, id: UserId) -> Result<Option<User>, DatabaseError> {
     queries::users::get_by_id(tx, &id).await
+}
+
+/// Writes the users whose id and login names are free, and returns their ids. SQLite takes one at a time, all of them in
+/// one go on its thread.
+async fn insert_free_users(
+    tx: &mut Connection,
+    rows: Vec<UserRow>,
+) -> Result<Vec<StoredUuid>, DatabaseError> {
+    let inserted = tx.spawn_blocking(move |connection| {
+        let mut ids = Vec::new();
+        for row in rows {
+            let id = row.id();
+            let insert = diesel::insert_into(users::table)
+                .values(row)
+                .on_conflict_do_nothing();
+            if diesel::RunQueryDsl::execute(insert, connection)? > 0 {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    });
+    Ok(inserted.await?)
+}
+
+/// Writes events, all of them in one go on the thread of SQLite.
+async fn insert_user_events(tx: &mut Connection, rows: Vec<UserEventRow>) -> Result<(), DatabaseError> {
+    let inserted = tx.spawn_blocking(move |connection| {
+        for row in rows {
+            let insert = diesel::insert_into(user_events::table).values(row);
+            diesel::RunQueryDsl::execute(insert, connection)?;
+        }
+        Ok(())
+    });
+    Ok(inserted.await?)
 }
 
 /// Reads a session. The transaction holds the only write lock, so nobody else can change it.

@@ -169,6 +169,17 @@ pub struct UserEvent {
     pub occurred_at: DateTime<Utc>,
 }
 
+impl UserEvent {
+    /// Returns where it is in a list.
+    #[must_use]
+    pub const fn position(&self) -> ListPosition {
+        ListPosition {
+            created_at: self.occurred_at,
+            id: self.id,
+        }
+    }
+}
+
 /// Whose doings a list is narrowed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActorFilter {

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use uuid::Uuid;
 
-use super::{Client, Identifier, SignInMethod, UserAgent, UserId};
+use super::{Client, Identifier, ListPosition, SignInMethod, UserAgent, UserId};
 
 /// How patient the service is with wrong passwords.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +125,17 @@ pub struct LoginAttempt {
     pub failure: Option<LoginFailure>,
     /// When it was decided.
     pub attempted_at: DateTime<Utc>,
+}
+
+impl LoginAttempt {
+    /// Returns where it is in a list.
+    #[must_use]
+    pub const fn position(&self) -> ListPosition {
+        ListPosition {
+            created_at: self.attempted_at,
+            id: self.id,
+        }
+    }
 }
 
 /// Why an attempt failed. For operators; callers are not told.

@@ -11,6 +11,8 @@ mod email;
 mod etag;
 mod event;
 mod identifier;
+mod import;
+mod imported_password;
 mod lockout;
 mod one_time_token;
 mod origin;
@@ -40,6 +42,9 @@ pub use event::{
     UserField,
 };
 pub use identifier::Identifier;
+pub use import::{ImportMistakes, ImportOutcome, ImportRecord, ImportUsers};
+pub(crate) use imported_password::{Argon2Variant, Digest, HashParts, Scheme};
+pub use imported_password::{FirebasePassword, ForeignPasswordHash, ImportedPasswordHash};
 pub use lockout::{
     ClearLockout, Lockout, LockoutKey, LockoutPolicy, LockoutSubject, LoginAttempt, LoginFailure,
     NewLoginAttempt, Reservation, ReserveAttempt,

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::user_id::parse_uuid;
-use super::{AuthProvider, Client, Invalid, Refusal, UserAgent, UserId};
+use super::{AuthProvider, Client, Invalid, ListPosition, Refusal, UserAgent, UserId};
 
 /// The id of a session: a UUID (RFC 9562) of version 7.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +84,17 @@ pub struct Session {
     pub ended: Option<(DateTime<Utc>, SessionEndReason)>,
     /// When the user signed in.
     pub created_at: DateTime<Utc>,
+}
+
+impl Session {
+    /// Returns where it is in a list.
+    #[must_use]
+    pub const fn position(&self) -> ListPosition {
+        ListPosition {
+            created_at: self.created_at,
+            id: self.id.uuid(),
+        }
+    }
 }
 
 /// What was presented to sign in.

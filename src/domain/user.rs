@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, PasswordHash, SessionEndReason,
-    SessionId, UserEventType, UserField, UserId, Username, VerifiedPassword,
+    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, ImportedPasswordHash, PasswordHash,
+    SessionEndReason, SessionId, UserEventType, UserField, UserId, Username, VerifiedPassword,
 };
 
 /// A user.
@@ -18,6 +18,8 @@ pub struct User {
     pub email_verified_at: Option<DateTime<Utc>>,
     /// The hash of the password, if one is set.
     pub password_hash: Option<PasswordHash>,
+    /// The hash of the password that another system has computed, until the user signs in with it for the first time.
+    pub imported_password: Option<ImportedPasswordHash>,
     /// When the password was last set.
     pub password_changed_at: Option<DateTime<Utc>>,
     /// How the account began, once it has a credential.
@@ -136,6 +138,7 @@ impl NewUser {
             password_changed_at: self.password_hash.as_ref().map(|_| self.created_at),
             auth_provider: self.password_hash.as_ref().map(|_| AuthProvider::Password),
             password_hash: self.password_hash,
+            imported_password: None,
             is_active: true,
             is_blocked: false,
             block_reason: None,
@@ -370,6 +373,27 @@ impl User {
             .collect()
     }
 
+    /// Gives the user a hash of the password that it has brought along: the credential it has begun with, if it has no
+    /// other.
+    pub(crate) fn adopt_password(&mut self, hash: PasswordHash) {
+        self.password_hash = Some(hash);
+        self.imported_password = None;
+        self.auth_provider = self.auth_provider.or(Some(AuthProvider::Password));
+    }
+
+    /// Tells whether there is a password that the user can sign in with.
+    #[must_use]
+    pub const fn has_password(&self) -> bool {
+        self.password_hash.is_some() || self.imported_password.is_some()
+    }
+
+    /// Returns how the account began: also before a password that it has brought along was used.
+    #[must_use]
+    pub fn began_with(&self) -> Option<AuthProvider> {
+        let brought_along = self.imported_password.as_ref().map(|_| AuthProvider::Password);
+        self.auth_provider.or(brought_along)
+    }
+
     /// Refuses whoever is blocked or inactive.
     pub fn check_state(&self) -> Result<(), Refusal> {
         if self.is_blocked {
@@ -385,12 +409,9 @@ impl User {
     /// because weak hashes are replaced in the background.
     #[must_use]
     pub fn still_has(&self, verified: &VerifiedPassword) -> bool {
-        let Some(hash) = &self.password_hash else {
-            return false;
-        };
         let is_set_then =
             self.password_changed_at.is_some() && self.password_changed_at == verified.changed_at;
-        *hash == verified.hash || is_set_then
+        self.password_hash.as_ref() == Some(&verified.hash) || (self.has_password() && is_set_then)
     }
 
     fn set_password(&mut self, password: &NewPassword, now: DateTime<Utc>) -> Result<(), Refusal> {
@@ -406,6 +427,7 @@ impl User {
             .password_changed_at
             .map(|time| time + TimeDelta::microseconds(1));
         self.password_hash = Some(password.hash.clone());
+        self.imported_password = None;
         self.password_changed_at = Some(not_before.map_or(now, |time| time.max(now)));
         self.auth_provider = self.auth_provider.or(Some(AuthProvider::Password));
         Ok(())
@@ -413,10 +435,11 @@ impl User {
 
     /// An account that began with a password has no other way to sign in.
     fn remove_password(&mut self) -> Result<(), Refusal> {
-        if self.password_hash.is_some() && self.auth_provider == Some(AuthProvider::Password) {
+        if self.has_password() && self.began_with() == Some(AuthProvider::Password) {
             return Err(Refusal::LastCredential(self.id));
         }
         self.password_hash = None;
+        self.imported_password = None;
         self.password_changed_at = None;
         Ok(())
     }

@@ -25,6 +25,15 @@ impl UserId {
         parse_uuid(text).map(Self)
     }
 
+    /// Makes an id of the form of a random one (version 4) out of bytes that nobody can guess, at least 16 of them.
+    pub(crate) fn from_tag(tag: &[u8]) -> Self {
+        let mut bytes = uuid::Bytes::default();
+        for (byte, random) in bytes.iter_mut().zip(tag) {
+            *byte = *random;
+        }
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
     /// Accepts an id that a creator chose: version 4 or 7, because the other versions can be guessed.
     pub fn parse_chosen(text: &str) -> Result<Self, Invalid> {
         let uuid = parse_uuid(text)?;

@@ -105,6 +105,9 @@ pub struct Services {
     pub status: StatusServiceImpl,
 }
 
+/// The method that takes larger messages than the others.
+const IMPORT_USERS: &str = "/identity.v1.UserService/ImportUsers";
+
 /// Puts the services together.
 pub fn routes(
     services: Services,
@@ -112,7 +115,11 @@ pub fn routes(
     limits: LimitSettings,
     has_reflection: bool,
 ) -> Result<Routes, tonic_reflection::server::Error> {
+    /// What an import may bring: a thousand users of four kilobytes.
+    const MAX_IMPORT_BYTES: usize = 4 * 1024 * 1024;
     let max_bytes = limits.max_request_bytes;
+    let imports = UserServiceServer::new(services.users.clone())
+        .max_decoding_message_size(MAX_IMPORT_BYTES.max(max_bytes));
     let mut routes = Routes::default();
     routes = routes
         .add_service(UserServiceServer::new(services.users).max_decoding_message_size(max_bytes))
@@ -135,5 +142,7 @@ pub fn routes(
             .add_service(builder().build_v1()?)
             .add_service(builder().build_v1alpha()?);
     }
-    Ok(routes.prepare())
+    // Found before the service that it belongs to, whose methods take less.
+    let routes = routes.into_axum_router().route_service(IMPORT_USERS, imports);
+    Ok(Routes::from(routes).prepare())
 }

@@ -19,6 +19,18 @@ struct Violation {
     limit: Option<i64>,
 }
 
+impl From<InvalidReason> for ErrorReason {
+    fn from(reason: InvalidReason) -> Self {
+        match reason {
+            InvalidReason::Required => Self::FieldRequired,
+            InvalidReason::Format => Self::InvalidFormat,
+            InvalidReason::OutOfRange { .. } => Self::ValueOutOfRange,
+            InvalidReason::TooWeak { .. } | InvalidReason::Personal => Self::PasswordTooWeak,
+            InvalidReason::Breached => Self::PasswordBreached,
+        }
+    }
+}
+
 impl Violations {
     /// One field that is wrong.
     pub(super) fn one(field: &str, reason: ErrorReason, description: &str) -> Self {
@@ -43,17 +55,16 @@ impl Violations {
     }
 
     fn add_invalid(&mut self, field: &str, invalid: Invalid) {
-        let (reason, limit) = match invalid.reason {
-            InvalidReason::Required => (ErrorReason::FieldRequired, None),
-            InvalidReason::Format => (ErrorReason::InvalidFormat, None),
-            InvalidReason::OutOfRange { limit } => (ErrorReason::ValueOutOfRange, Some(limit)),
-            InvalidReason::TooWeak { limit } => (ErrorReason::PasswordTooWeak, Some(limit)),
-            InvalidReason::Personal => (ErrorReason::PasswordTooWeak, None),
-            InvalidReason::Breached => (ErrorReason::PasswordBreached, None),
+        let limit = match invalid.reason {
+            InvalidReason::OutOfRange { limit } | InvalidReason::TooWeak { limit } => Some(limit),
+            InvalidReason::Required
+            | InvalidReason::Format
+            | InvalidReason::Personal
+            | InvalidReason::Breached => None,
         };
         self.0.push(Violation {
             field: field.to_owned(),
-            reason,
+            reason: invalid.reason.into(),
             description: invalid.description,
             limit,
         });

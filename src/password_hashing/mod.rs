@@ -9,6 +9,7 @@
 //! computes exactly one hash.
 
 mod decoy;
+mod imported;
 mod threads;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::{Password, PasswordHash, PresentedPassword};
+use crate::domain::{ImportedPasswordHash, Password, PasswordHash, PresentedPassword};
 use crate::telemetry::HashingMetrics;
 use threads::HashingThreads;
 
@@ -224,6 +225,30 @@ impl Turn {
             })
             .await?;
         Ok(matches && is_possible)
+    }
+
+    /// Tells whether a password is the one that another system has hashed, and hashes it anew if it is. It is one hash of
+    /// bcrypt, as for everybody, beside what the other system's function costs.
+    pub async fn verify_imported(
+        self,
+        presented: PresentedPassword,
+        hash: ImportedPasswordHash,
+    ) -> Result<Option<PasswordHash>, HashingError> {
+        let cost = self.shared.cost;
+        let decoy = self.shared.decoy.clone();
+        self.compute(move || {
+            let PresentedPassword::Possible(password) = presented else {
+                let outcome = bcrypt::verify("", decoy.reveal());
+                return (outcome.map(|_| None), decoy.cost());
+            };
+            if imported::verify(password.reveal().as_bytes(), &hash) {
+                let outcome = bcrypt::hash(password.reveal(), cost);
+                return (outcome.map(|hash| Some(PasswordHash::new(hash))), None);
+            }
+            let outcome = bcrypt::verify(password.reveal(), decoy.reveal());
+            (outcome.map(|_| None), None)
+        })
+        .await
     }
 
     /// Computes one hash on a thread of its own. It is counted, and its time is taken.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::database::{Database, DatabaseError, read, transaction};
 use crate::domain::{
-    Command, DeleteUser, Email, Identifier, ListUsers, ListUsersById, NewUser, PasswordHash, Refusal,
-    UpdateUser, User, UserId, Username,
+    Command, DeleteUser, Email, Identifier, ImportOutcome, ImportUsers, ImportedPasswordHash, ListUsers,
+    ListUsersById, NewUser, PasswordHash, Refusal, UpdateUser, User, UserId, Username,
 };
 
 /// Reads and changes users. Cheap to clone.
@@ -101,6 +101,26 @@ impl UserRepository {
         new: PasswordHash,
     ) -> Result<bool, DatabaseError> {
         transaction!(self.database, users::rehash, (id, old, new))
+    }
+
+    /// Replaces the hash of a password that another system has computed by one of the same password, unless the password
+    /// was changed meanwhile. Tells whether it did.
+    pub async fn adopt_password(
+        &self,
+        id: UserId,
+        imported: ImportedPasswordHash,
+        new: PasswordHash,
+    ) -> Result<bool, DatabaseError> {
+        transaction!(self.database, users::adopt_password, (id, imported, new))
+    }
+
+    /// Creates users that come from another system, and tells what became of each. Those that are there already are
+    /// left as they are.
+    pub async fn import(
+        &self,
+        import: Command<ImportUsers>,
+    ) -> Result<Vec<ImportOutcome>, DatabaseError> {
+        transaction!(self.database, imports::run, import)
     }
 
     /// Deletes a user, once per request id.

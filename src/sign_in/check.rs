@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::{Authenticator, SignInError};
 use crate::domain::{
-    Client, LoginFailure, NewLoginAttempt, PresentedPassword, Reservation, SignInMethod, User, UserId,
-    VerifiedPassword,
+    Client, LoginFailure, NewLoginAttempt, PasswordHash, PresentedPassword, Reservation, SignInMethod,
+    User, UserId, VerifiedPassword,
 };
 use crate::password_hashing::Turn;
 
@@ -95,9 +95,9 @@ impl Authenticator {
             target,
             attempt,
         } = counted;
-        let hash = target.user.as_ref().and_then(|user| user.password_hash.clone());
         let changed_at = target.user.as_ref().and_then(|user| user.password_changed_at);
-        let is_right = turn.verify(attempt.password, hash.clone()).await?;
+        let has_password = target.user.as_ref().is_some_and(User::has_password);
+        let right = self.verify(turn, attempt.password, target.user.as_ref()).await?;
         let reservation = reserved.keep();
         let user_id = target.user.as_ref().map(|user| user.id);
         let decided = NewLoginAttempt {
@@ -108,9 +108,7 @@ impl Authenticator {
             failure: None,
             attempted_at: self.0.clock.now(),
         };
-        if let (true, Some(user_id), Some(hash), Some(reservation)) =
-            (is_right, user_id, hash.clone(), reservation)
-        {
+        if let (Some(hash), Some(user_id), Some(reservation)) = (right, user_id, reservation) {
             return Ok(Some(Verified {
                 user_id,
                 password: VerifiedPassword { hash, changed_at },
@@ -118,10 +116,10 @@ impl Authenticator {
                 reservation,
             }));
         }
-        let failure = match (user_id, hash) {
-            (None, _) => LoginFailure::UnknownUser,
-            (Some(_), None) => LoginFailure::NoPassword,
-            (Some(_), Some(_)) => LoginFailure::WrongPassword,
+        let failure = match user_id {
+            None => LoginFailure::UnknownUser,
+            Some(_) if has_password => LoginFailure::WrongPassword,
+            Some(_) => LoginFailure::NoPassword,
         };
         let failed = NewLoginAttempt {
             failure: Some(failure),
@@ -129,6 +127,30 @@ impl Authenticator {
         };
         self.0.login_attempts.create(failed).await?;
         Ok(None)
+    }
+
+    /// Returns the hash of the password if it is the right one. What another system has hashed is hashed anew by then.
+    async fn verify(
+        &self,
+        turn: Turn,
+        presented: PresentedPassword,
+        user: Option<&User>,
+    ) -> Result<Option<PasswordHash>, SignInError> {
+        let imported = user.and_then(|user| Some((user.id, user.imported_password.clone()?)));
+        let Some((user_id, imported)) = imported else {
+            let hash = user.and_then(|user| user.password_hash.clone());
+            let is_right = turn.verify(presented, hash.clone()).await?;
+            return Ok(hash.filter(|_| is_right));
+        };
+        let Some(new) = turn.verify_imported(presented, imported.clone()).await? else {
+            return Ok(None);
+        };
+        // If somebody else was faster, whoever goes on with the password sees whether it is still the same.
+        self.0
+            .users
+            .adopt_password(user_id, imported, new.clone())
+            .await?;
+        Ok(Some(new))
     }
 
     /// Checks a password of a user that is known, and returns that password if it is right.

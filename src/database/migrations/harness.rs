@@ -7,8 +7,7 @@ use diesel::prelude::{ExpressionMethods, QueryDsl, RunQueryDsl};
 use diesel_migrations::MigrationHarness;
 
 use super::{
-    CREATE_CHECKSUMS, MIGRATIONS, MigrationConnection, in_locked_transaction, table_exists,
-    table_has_rows,
+    CREATE_CHECKSUMS, MIGRATIONS, MigrationConnection, exists, in_locked_transaction, table_exists,
 };
 use crate::database::migrations::{
     AppliedMigration, EmbeddedMigration, MigrationError, MigrationStatus,
@@ -127,12 +126,18 @@ fn refuse_to_lose_rows(
     connection: &mut MigrationConnection,
     migration: &EmbeddedMigration,
 ) -> Result<(), MigrationError> {
+    let would_lose = |table: &str| MigrationError::WouldLose {
+        migration: migration.to_string(),
+        table: table.to_owned(),
+    };
     for table in migration.dropped_tables() {
-        if table_has_rows(connection, table)? {
-            return Err(MigrationError::WouldLose {
-                migration: migration.to_string(),
-                table: table.to_owned(),
-            });
+        if exists(connection, table)? {
+            return Err(would_lose(table));
+        }
+    }
+    for (table, column) in migration.dropped_columns() {
+        if exists(connection, &format!("{table} WHERE {column} IS NOT NULL"))? {
+            return Err(would_lose(&format!("{table}.{column}")));
         }
     }
     Ok(())

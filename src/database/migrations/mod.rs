@@ -55,6 +55,14 @@ impl EmbeddedMigration {
             .filter_map(|line| line.strip_prefix("DROP TABLE "))
             .map(|rest| rest.trim_end_matches(';').trim())
     }
+
+    /// The columns that reverting the migration drops, each with its table.
+    pub(crate) fn dropped_columns(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.down
+            .lines()
+            .filter_map(|line| line.strip_prefix("ALTER TABLE ")?.split_once(" DROP COLUMN "))
+            .map(|(table, rest)| (table, rest.trim_end_matches(';').trim()))
+    }
 }
 
 impl fmt::Display for EmbeddedMigration {

@@ -42,9 +42,7 @@ fn table_exists(connection: &mut MigrationConnection, table: &str) -> Result<boo
 }
 
 /// `table` is a name from a migration, never from outside.
-fn table_has_rows(connection: &mut MigrationConnection, table: &str) -> Result<bool, MigrationError> {
-    Ok(
-        diesel::select(sql::<Bool>(&format!("EXISTS (SELECT 1 FROM {table})")))
-            .get_result(connection)?,
-    )
+/// Tells whether there are rows of a table, perhaps under a condition. The text is one of the program's own.
+fn exists(connection: &mut MigrationConnection, rows: &str) -> Result<bool, MigrationError> {
+    Ok(diesel::select(sql::<Bool>(&format!("EXISTS (SELECT 1 FROM {rows})"))).get_result(connection)?)
 }

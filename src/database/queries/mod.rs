@@ -3,6 +3,7 @@
 //! This folder is compiled twice, as a module of `postgres` and of `sqlite`. `super::Connection` is the
 //! only difference; a query that has to be written differently is a function in those two modules.
 
+pub(crate) mod imports;
 pub(crate) mod lockouts;
 pub(crate) mod login_attempts;
 pub(crate) mod one_time_tokens;
@@ -17,5 +18,6 @@ pub(crate) mod users;
 
 use super::{
     Backend, COUNT_ATTEMPT, Connection, EVENT_WINDOW, adopt_events, email_has_prefix, in_window,
-    keep_user, lock_session, lock_signing_keys, lock_user, lock_user_to_delete,
+    insert_free_users, insert_user_events, keep_user, lock_session, lock_signing_keys, lock_user,
+    lock_user_to_delete,
 };

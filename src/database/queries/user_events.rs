@@ -9,7 +9,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Backend, Connection, EVENT_WINDOW, adopt_events, in_window};
+use super::{Backend, Connection, EVENT_WINDOW, adopt_events, in_window, insert_user_events};
 use crate::database::DatabaseError;
 use crate::database::event_commits::note_event;
 use crate::database::rows::UserEventRow;
@@ -27,6 +27,21 @@ pub(super) async fn record(tx: &mut Connection, event: &NewUserEvent<'_>) -> Res
         .execute(tx)
         .await?;
     note_event();
+    Ok(())
+}
+
+/// Records several events at once.
+pub(super) async fn record_all(
+    tx: &mut Connection,
+    events: &[NewUserEvent<'_>],
+) -> Result<(), DatabaseError> {
+    /// PostgreSQL takes 65,535 parameters of a statement, and an event has fewer than 12.
+    const EVENTS_PER_STATEMENT: usize = 2_000;
+    for chunk in events.chunks(EVENTS_PER_STATEMENT) {
+        let rows = chunk.iter().map(UserEventRow::from).collect();
+        insert_user_events(tx, rows).await?;
+        note_event();
+    }
     Ok(())
 }
 

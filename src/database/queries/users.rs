@@ -16,8 +16,9 @@ use crate::database::rows::UserRow;
 use crate::database::schema::users;
 use crate::database::sql_types::{StoredTime, StoredUuid};
 use crate::domain::{
-    Command, DeleteUser, EndSessions, ListUsers, ListUsersById, NewUser, NewUserEvent, Origin,
-    PasswordHash, Refusal, UpdateUser, User, UserChange, UserEventType, UserId, UserOrder,
+    Command, DeleteUser, EndSessions, ImportedPasswordHash, ListUsers, ListUsersById, NewUser,
+    NewUserEvent, Origin, PasswordHash, Refusal, UpdateUser, User, UserChange, UserEventType, UserId,
+    UserOrder,
 };
 
 /// Returns the user with an id.
@@ -260,6 +261,26 @@ pub(crate) async fn rehash(
         .execute(tx)
         .await?;
     Ok(updated == 1)
+}
+
+/// Replaces the hash of a password that another system has computed by one of the same password, unless the password was
+/// changed meanwhile. Tells whether it did.
+pub(crate) async fn adopt_password(
+    tx: &mut Connection,
+    (id, imported, new): &(UserId, ImportedPasswordHash, PasswordHash),
+) -> Result<bool, DatabaseError> {
+    let Some(mut user) = lock_user(tx, *id).await? else {
+        return Ok(false);
+    };
+    if user.imported_password.as_ref() != Some(imported) {
+        return Ok(false);
+    }
+    user.adopt_password(new.clone());
+    diesel::update(users::table.find(StoredUuid::from(*id)))
+        .set(UserRow::from(&user))
+        .execute(tx)
+        .await?;
+    Ok(true)
 }
 
 /// Deletes a user and all that belongs to it. Its events stay: they do not tell who it was.

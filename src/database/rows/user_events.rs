@@ -15,6 +15,7 @@ const SEPARATOR: &str = " ";
 /// A row of `user_events`.
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = user_events)]
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct UserEventRow {
     id: StoredUuid,
     user_id: StoredUuid,

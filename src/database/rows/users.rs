@@ -7,13 +7,15 @@ use crate::database::sql_types::{
     AuthProvider as AuthProviderColumn, StoredDate, StoredTime, StoredUuid,
 };
 use crate::domain::{
-    AuthProvider, BirthDate, BlockReason, Email, FullName, PasswordHash, Profile, User, UserId, Username,
+    AuthProvider, BirthDate, BlockReason, Email, FullName, ImportedPasswordHash, PasswordHash, Profile,
+    User, UserId, Username,
 };
 
 /// A row of `users`.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = users)]
 #[diesel(treat_none_as_null = true)]
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct UserRow {
     id: StoredUuid,
     email: Option<String>,
@@ -33,6 +35,14 @@ pub(crate) struct UserRow {
     version: i64,
     created_at: StoredTime,
     updated_at: StoredTime,
+    imported_password_hash: Option<String>,
+}
+
+impl UserRow {
+    /// Returns the id of the user.
+    pub(crate) const fn id(&self) -> StoredUuid {
+        self.id
+    }
 }
 
 impl From<UserRow> for User {
@@ -53,6 +63,7 @@ impl From<UserRow> for User {
             },
             email_verified_at: row.email_verified_at.map(|time| time.0),
             password_hash: row.password_hash.map(PasswordHash::new),
+            imported_password: row.imported_password_hash.map(ImportedPasswordHash::from_stored),
             password_changed_at: row.password_changed_at.map(|time| time.0),
             auth_provider: row.auth_provider.map(AuthProvider::from),
             is_active: row.is_active,
@@ -96,6 +107,10 @@ impl From<&User> for UserRow {
             version: user.version,
             created_at: StoredTime(user.created_at),
             updated_at: StoredTime(user.updated_at),
+            imported_password_hash: user
+                .imported_password
+                .as_ref()
+                .map(|hash| hash.reveal().to_owned()),
         }
     }
 }

@@ -27,6 +27,8 @@ use crate::tokens::SecretToken;
 impl From<User> for proto::User {
     fn from(user: User) -> Self {
         let etag = user.etag().as_str().to_owned();
+        let password_set = user.has_password();
+        let auth_provider = proto::AuthProvider::from(user.began_with()).into();
         let Profile {
             email,
             username,
@@ -40,14 +42,14 @@ impl From<User> for proto::User {
             username: username.map(|name| name.as_str().to_owned()).unwrap_or_default(),
             full_name: full_name.map(|name| name.as_str().to_owned()).unwrap_or_default(),
             birth_date: birth_date.map(|date| date_to_proto(date.date())),
-            auth_provider: proto::AuthProvider::from(user.auth_provider).into(),
+            auth_provider,
             is_active: user.is_active,
             is_blocked: user.is_blocked,
             block_reason: user
                 .block_reason
                 .map(|reason| reason.as_str().to_owned())
                 .unwrap_or_default(),
-            password_set: user.password_hash.is_some(),
+            password_set,
             create_time: Some(time_to_proto(user.created_at)),
             update_time: Some(time_to_proto(user.updated_at)),
             etag,

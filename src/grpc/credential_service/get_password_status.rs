@@ -18,7 +18,7 @@ pub(super) async fn get_password_status(
     context.check_reach(id)?;
     let user = credentials.users.get_by_id(id).await?;
     Ok(GetPasswordStatusResponse {
-        password_set: user.password_hash.is_some(),
+        password_set: user.has_password(),
         change_time: user.password_changed_at.map(time_to_proto),
     })
 }

@@ -1,9 +1,7 @@
 //! Returns a page of attempts to sign in.
 
 use super::Security;
-use crate::domain::{
-    Invalid, ListLoginAttempts, ListPosition, LoginAttempt, LoginAttemptFilter, UserId,
-};
+use crate::domain::{Invalid, ListLoginAttempts, LoginAttempt, LoginAttemptFilter, UserId};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -37,10 +35,7 @@ pub(super) async fn list_login_attempts(
         limit: page.limit(),
     };
     let found = security.login_attempts.list(list).await?;
-    let (found, next_page_token) = page.finish(found, |attempt: &LoginAttempt| ListPosition {
-        created_at: attempt.attempted_at,
-        id: attempt.id,
-    })?;
+    let (found, next_page_token) = page.finish(found, LoginAttempt::position)?;
     Ok(ListLoginAttemptsResponse {
         login_attempts: found.into_iter().map(Into::into).collect(),
         next_page_token,

@@ -1,7 +1,7 @@
 //! Returns a page of what happened to users.
 
 use super::Security;
-use crate::domain::{ListPosition, ListUserEvents, UserEvent, UserEventFilter, UserId};
+use crate::domain::{ListUserEvents, UserEvent, UserEventFilter, UserId};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -35,10 +35,7 @@ pub(super) async fn list_user_events(
         limit: page.limit(),
     };
     let found = security.user_events.list(list).await?;
-    let (found, next_page_token) = page.finish(found, |event: &UserEvent| ListPosition {
-        created_at: event.occurred_at,
-        id: event.id,
-    })?;
+    let (found, next_page_token) = page.finish(found, UserEvent::position)?;
     Ok(ListUserEventsResponse {
         user_events: found.into_iter().map(Into::into).collect(),
         next_page_token,

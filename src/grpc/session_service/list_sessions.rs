@@ -1,7 +1,7 @@
 //! Returns a page of the sessions of a user.
 
 use super::Sessions;
-use crate::domain::{ListPosition, ListSessions, Session};
+use crate::domain::{ListSessions, Session};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -41,12 +41,7 @@ pub(super) async fn list_sessions(
         limit: page.limit(),
     };
     let (found, next_page_token) =
-        page.finish(sessions.sessions.list(list).await?, |session: &Session| {
-            ListPosition {
-                created_at: session.created_at,
-                id: session.id.uuid(),
-            }
-        })?;
+        page.finish(sessions.sessions.list(list).await?, Session::position)?;
     Ok(ListSessionsResponse {
         sessions: found.into_iter().map(Into::into).collect(),
         next_page_token,

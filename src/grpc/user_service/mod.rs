@@ -6,7 +6,9 @@ mod change;
 mod create_user;
 mod deactivate_user;
 mod delete_user;
+mod export_user;
 mod get_user;
+mod import_users;
 mod list_users;
 mod lookup_user;
 mod reactivate_user;
@@ -17,10 +19,12 @@ mod watch_users;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::call::CallContext;
 use super::{PageTokens, RequestFingerprints, ResumeTokens};
+use crate::derived_ids::DerivedIds;
 use crate::domain::{PasswordPolicy, ProfileField};
 use crate::feed::UserFeed;
 use crate::password_hashing::PasswordHasher;
@@ -28,11 +32,14 @@ use crate::proto::identity::v1::user_service_server::UserService;
 use crate::proto::identity::v1::{
     BatchGetUsersRequest, BatchGetUsersResponse, BlockUserRequest, BlockUserResponse, CreateUserRequest,
     CreateUserResponse, DeactivateUserRequest, DeactivateUserResponse, DeleteUserRequest,
-    DeleteUserResponse, GetUserRequest, GetUserResponse, ListUsersRequest, ListUsersResponse,
-    LookupUserRequest, LookupUserResponse, ReactivateUserRequest, ReactivateUserResponse,
-    UnblockUserRequest, UnblockUserResponse, UpdateUserRequest, UpdateUserResponse, WatchUsersRequest,
+    DeleteUserResponse, ExportUserRequest, ExportUserResponse, GetUserRequest, GetUserResponse,
+    ImportUsersRequest, ImportUsersResponse, ListUsersRequest, ListUsersResponse, LookupUserRequest,
+    LookupUserResponse, ReactivateUserRequest, ReactivateUserResponse, UnblockUserRequest,
+    UnblockUserResponse, UpdateUserRequest, UpdateUserResponse, WatchUsersRequest,
 };
-use crate::repositories::{RequestIdRepository, UserRepository};
+use crate::repositories::{
+    LoginAttemptRepository, RequestIdRepository, SessionRepository, UserEventRepository, UserRepository,
+};
 
 /// Answers the calls of the service.
 #[derive(Clone)]
@@ -42,6 +49,12 @@ pub struct UserServiceImpl(Arc<Users>);
 pub struct Users {
     /// The users.
     pub users: UserRepository,
+    /// Their sessions.
+    pub sessions: SessionRepository,
+    /// Their attempts to sign in.
+    pub login_attempts: LoginAttemptRepository,
+    /// What happened to them.
+    pub user_events: UserEventRepository,
     /// The requests that were carried out.
     pub request_ids: RequestIdRepository,
     /// Hashes passwords.
@@ -58,6 +71,8 @@ pub struct Users {
     pub feed: UserFeed,
     /// Makes and reads resume tokens.
     pub resume_tokens: ResumeTokens,
+    /// Makes the ids of users that a repeated import finds again.
+    pub derived_ids: DerivedIds,
 }
 
 impl UserServiceImpl {
@@ -189,6 +204,28 @@ impl UserService for UserServiceImpl {
         let (context, message) = CallContext::split(request)?;
         Ok(Response::new(
             delete_user::delete_user(&self.0, &context, message).await?,
+        ))
+    }
+
+    async fn import_users(
+        &self,
+        request: Request<ImportUsersRequest>,
+    ) -> Result<Response<ImportUsersResponse>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            import_users::import_users(&self.0, &context, message).await?,
+        ))
+    }
+
+    type ExportUserStream = BoxStream<'static, Result<ExportUserResponse, Status>>;
+
+    async fn export_user(
+        &self,
+        request: Request<ExportUserRequest>,
+    ) -> Result<Response<Self::ExportUserStream>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            export_user::export_user(&self.0, &context, message).await?,
         ))
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::rename;
 use super::watching::{Copy, Watch, after, from_beginning, table};
 use crate::faults::blocker::Blocker;
-use crate::support::{Behaviour, Clients, Test, behaviours, eventually, postgres_only};
+use crate::support::{Backend, Behaviour, Clients, Test, behaviours, eventually, postgres_only};
 
 pub fn tests() -> Vec<Behaviour> {
     [
@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Behaviour> {
             changes_through_another_server_are_told,
             changes_by_another_program_are_told,
             many_writers_and_many_watchers_on_two_servers_agree,
+            many_changes_of_one_transaction_are_told_in_their_order,
         ],
         postgres_only![
             a_change_that_commits_late_is_not_left_out,
@@ -73,8 +74,8 @@ async fn changes_by_another_program_are_told(t: Test) {
     let ada = server.create_user("ada@example.com").await;
     let mut watch = Watch::now(&server).await;
     let statements = match t.backend {
-        crate::support::Backend::Sqlite => change_by_hand_on_sqlite(&ada.id, "Ada"),
-        crate::support::Backend::Postgres => change_by_hand(&ada.id, "Ada"),
+        Backend::Sqlite => change_by_hand_on_sqlite(&ada.id, "Ada"),
+        Backend::Postgres => change_by_hand(&ada.id, "Ada"),
     };
 
     t.sql(&statements).await.unwrap();
@@ -123,6 +124,48 @@ async fn many_writers_and_many_watchers_on_two_servers_agree(t: Test) {
     for (_, copy) in &watches {
         assert_eq!(copy.users, expected);
         assert_eq!(copy.event_ids, watches[0].1.event_ids);
+    }
+}
+
+/// More than are read at once.
+async fn many_changes_of_one_transaction_are_told_in_their_order(t: Test) {
+    const CHANGES: usize = 250;
+    let server = t.start().await;
+    let ada = server.create_user("ada@example.com").await;
+    let mut watches = [Watch::now(&server).await, Watch::now(&server).await];
+    let statements: Vec<String> = (0..CHANGES)
+        .map(|number| match t.backend {
+            Backend::Sqlite => change_by_hand_on_sqlite(&ada.id, &number.to_string())
+                .replace("BEGIN IMMEDIATE;", "")
+                .replace("COMMIT;", ""),
+            Backend::Postgres => change_by_hand(&ada.id, &number.to_string()),
+        })
+        .collect();
+
+    t.sql(&format!("BEGIN; {} COMMIT;", statements.concat()))
+        .await
+        .unwrap();
+
+    let mut events = Vec::new();
+    let mut tokens = Vec::new();
+    for watch in &mut watches {
+        let mut times = Vec::new();
+        events.clear();
+        for _ in 0..CHANGES {
+            let change = watch.change().await;
+            assert_eq!(change.user.unwrap().full_name, (CHANGES - 1).to_string());
+            events.push(change.event_id);
+            tokens.push(watch.token.clone());
+            times.push(change.occur_time.map(|time| (time.seconds, time.nanos)));
+        }
+        assert!(times.is_sorted());
+    }
+    for told in [1, 99, 100, 101, 130, 200, CHANGES] {
+        let mut resumed = Watch::begin(&server, after(&tokens[told - 1])).await.unwrap();
+        for event in &events[told..] {
+            assert_eq!(resumed.change().await.event_id, *event, "after {told}");
+        }
+        resumed.checkpoint().await;
     }
 }
 

@@ -144,7 +144,7 @@ async fn tsk_05_a_list_is_read_through_the_composite_index(t: Test) {
     let from_tasks = format!("FROM {quote}tasks{quote}");
     let statements: Vec<String> = sent_statements(&from_tasks)
         .into_keys()
-        .filter(|statement| statement.contains("ORDER BY") && statement.contains("LIMIT"))
+        .filter(|statement| statement.contains("DESC") && statement.contains("LIMIT"))
         .collect();
     let is_later_page = |statement: &&String| statement.contains("<=");
     let of_nobody = |statement: &&String| statement.contains("IS NULL");

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 
-const PROTOS: [&str; 12] = [
+const PROTOS: [&str; 13] = [
     "identity/v1/access.proto",
     "identity/v1/auth_service.proto",
     "identity/v1/credential_service.proto",
@@ -25,6 +25,7 @@ const PROTOS: [&str; 12] = [
     "identity/v1/status_service.proto",
     "identity/v1/user_event.proto",
     "identity/v1/user_service.proto",
+    "identity/v1/watch_users.proto",
     "grpc/health/v1/health.proto",
 ];
 

@@ -54,7 +54,9 @@ def expect_equal(actual, expected, what):
 
 
 class Bearer(
-    grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
 ):
     """Shows the token of a service with every call that does not show one of its own."""
 
@@ -68,6 +70,9 @@ class Bearer(
         return details._replace(metadata=metadata)
 
     def intercept_unary_unary(self, continuation, details, request):
+        return continuation(self._with_token(details), request)
+
+    def intercept_unary_stream(self, continuation, details, request):
         return continuation(self._with_token(details), request)
 
     def intercept_stream_stream(self, continuation, details, requests):
@@ -85,7 +90,8 @@ class Service:
     def __getattr__(self, name):
         method = self._descriptor.methods_by_name[name]
         request_class = GetMessageClass(method.input_type)
-        call = self._channel.unary_unary(
+        of_kind = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
+        call = of_kind(
             f"/{self._descriptor.full_name}/{method.name}",
             request_serializer=request_class.SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
@@ -337,6 +343,36 @@ def check_refusals(users, user, stale_etag):
     expect_equal(users.GetUser(user_id=user.id).user, user, "the user after refused changes")
 
 
+def check_watching(users):
+    """Whoever watches hears of a change, and goes on where it was."""
+    listed = users.ListUsers(page_size=1)
+    user = users.CreateUser(user={"email": new_email()}).user
+
+    def changes(stream):
+        return (message for message in stream if message.WhichOneof("content") == "change")
+
+    watching = users.WatchUsers(resume_token=listed.resume_token, user_ids=[user.id])
+    told = next(changes(watching))
+    expect_equal(told.change.user, user, "the user of the change")
+    watching.cancel()
+    users.DeleteUser(user_id=user.id)
+    resumed = users.WatchUsers(resume_token=told.resume_token, user_ids=[user.id])
+    gone = next(changes(resumed)).change
+    expect_equal(gone.user_id, user.id, "who was deleted")
+    expect(not gone.HasField("user"), "a user that was deleted is told")
+    resumed.cancel()
+    snapshot = users.WatchUsers(start_at="WATCH_START_BEGINNING")
+    first = next(snapshot)
+    expect_equal(first.WhichOneof("content"), "user", "what a snapshot begins with")
+    snapshot.cancel()
+    refused(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_RESUME_TOKEN",
+        lambda **fields: next(users.WatchUsers(**fields)),
+        resume_token=told.resume_token[1:],
+    )
+
+
 def check_deletion(users, user):
     users.DeleteUser(user_id=user.id)
     for call, field, value in (
@@ -364,6 +400,7 @@ def check_everything(channel, reflection, users, strangers, service, operations,
     user = check_changes(users, created)
     check_refusals(users, user, stale_etag=created.etag)
     check_deletion(users, user)
+    check_watching(users)
     signing_in.check()
     accounts.check()
     # A method added to the contract has to be added here as well.

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::Database;
 use crate::derived_ids::DerivedIds;
+use crate::feed::{FeedParts, UserFeed};
 use crate::grpc::{
     Auth, AuthServiceImpl, Authorizer, CredentialServiceImpl, Credentials, OAuthAccountServiceImpl,
-    OAuthAccounts, PageTokens, RequestFingerprints, Security, SecurityServiceImpl, ServerStatus,
-    Services, SessionServiceImpl, Sessions, StatusServiceImpl, UserServiceImpl, Users,
+    OAuthAccounts, PageTokens, RequestFingerprints, ResumeTokens, Security, SecurityServiceImpl,
+    ServerStatus, Services, SessionServiceImpl, Sessions, StatusServiceImpl, UserServiceImpl, Users,
 };
 use crate::health::Health;
 use crate::id_tokens::IdTokens;
@@ -53,6 +56,8 @@ pub(crate) struct Assembled {
     pub(crate) hasher: PasswordHasher,
     /// What runs beside.
     pub(crate) upkeep: Upkeep,
+    /// What follows the changes of users.
+    pub(crate) feed: UserFeed,
 }
 
 impl Assembly<'_> {
@@ -76,6 +81,16 @@ impl Assembly<'_> {
         let oauth_accounts = OAuthAccountRepository::new(database());
         let login_attempts = LoginAttemptRepository::new(database());
         let one_time_tokens = OneTimeTokenRepository::new(database());
+        let user_events = UserEventRepository::new(database());
+        let feed = UserFeed::new(FeedParts {
+            events: user_events.clone(),
+            users: users.clone(),
+            settings: settings.watch,
+            retention: TimeDelta::days(settings.events.retention_days),
+            health: self.health.clone(),
+            clock: Arc::clone(self.clock),
+            metrics: self.metrics.watch.clone(),
+        });
         let page_tokens = PageTokens::new(self.master_key)?;
         let fingerprints = RequestFingerprints::new(self.master_key);
         let authenticator = Authenticator::new(Parts {
@@ -123,7 +138,7 @@ impl Assembly<'_> {
                 oauth_accounts: oauth_accounts.clone(),
                 sessions: sessions.clone(),
                 login_attempts: login_attempts.clone(),
-                user_events: UserEventRepository::new(database()),
+                user_events: user_events.clone(),
                 request_ids: request_ids.clone(),
                 hasher: hasher.clone(),
                 password_policy: settings.passwords.policy,
@@ -131,6 +146,8 @@ impl Assembly<'_> {
                 page_tokens: page_tokens.clone(),
                 derived_ids: DerivedIds::new(self.master_key),
                 fingerprints: fingerprints.clone(),
+                feed: feed.clone(),
+                resume_tokens: ResumeTokens::new(self.master_key)?,
                 id_tokens: self.id_tokens.clone(),
             }),
             auth: AuthServiceImpl::new(Auth {
@@ -169,7 +186,7 @@ impl Assembly<'_> {
                 users,
                 login_attempts,
                 lockouts,
-                user_events: UserEventRepository::new(database()),
+                user_events,
                 page_tokens,
             }),
             status: StatusServiceImpl::new(ServerStatus::new(
@@ -184,6 +201,7 @@ impl Assembly<'_> {
             authorizer,
             hasher,
             upkeep,
+            feed,
         })
     }
 }

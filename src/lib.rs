@@ -10,6 +10,7 @@ pub mod config;
 pub mod database;
 pub mod derived_ids;
 pub mod domain;
+pub mod feed;
 pub mod grpc;
 pub mod health;
 pub mod http;

@@ -81,6 +81,8 @@ pub enum MasterKeyError {
 pub enum KeyPurpose {
     /// Encrypts page tokens.
     PageTokens,
+    /// Encrypts resume tokens.
+    ResumeTokens,
     /// Tells requests with the same request id apart.
     RequestFingerprints,
     /// Authenticates refresh tokens.
@@ -98,6 +100,7 @@ impl KeyPurpose {
     const fn label(self) -> &'static [u8] {
         match self {
             Self::PageTokens => b"identity/v1/page-tokens",
+            Self::ResumeTokens => b"identity/v1/resume-tokens",
             Self::RequestFingerprints => b"identity/v1/request-fingerprints",
             Self::RefreshTokens => b"identity/v1/refresh-tokens",
             Self::SigningKeys => b"identity/v1/signing-keys",

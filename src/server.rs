@@ -24,7 +24,7 @@ use crate::http::{self, Operations};
 use crate::id_tokens::{IdTokens, ProviderSetupError};
 use crate::listener::{self, Certificates, Listener, TlsError};
 use crate::master_key::{MasterKey, MasterKeyError};
-use crate::repositories::ServiceTokenRepository;
+use crate::repositories::{ServiceTokenRepository, UserEventRepository};
 use crate::telemetry::Metrics;
 use crate::tokens::{AdminTokenError, TokenError, admin_token_path, make_admin_token};
 use crate::upkeep::Upkeep;
@@ -264,7 +264,7 @@ pub async fn start(
     background.spawn({
         let health = health.clone();
         async move {
-            let upkeep = assembled.upkeep;
+            let (upkeep, feed) = (assembled.upkeep, assembled.feed);
             match prepare(&database, &upkeep, &settings, &corrected_clock).await {
                 Ok(()) => health.set_started(),
                 Err(error) => {
@@ -274,8 +274,9 @@ pub async fn start(
             }
             let probe = database.probe();
             let keeping_up = upkeep.keep_up(Arc::clone(&clock));
+            let following = feed.keep_following();
             let follow = health.follow(probe, settings.health, corrected_clock, metrics);
-            tokio::join!(keeping_up, follow);
+            tokio::join!(keeping_up, following, follow);
         }
     });
     Ok(RunningServer {
@@ -348,6 +349,10 @@ async fn prepare_once(
         if pending > 0 {
             return Err(StartError::Pending(pending));
         }
+    }
+    let adopted = UserEventRepository::new(database.clone()).adopt().await?;
+    if adopted > 0 {
+        tracing::info!(adopted, "events of a restored backup can be followed from now on");
     }
     let database_time = database
         .probe()

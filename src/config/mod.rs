@@ -22,6 +22,7 @@ mod sessions;
 mod tls;
 mod tokens;
 mod variable;
+mod watch;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ pub use sessions::SessionSettings;
 pub use tls::{ClientCertificates, TlsFiles, TlsSettings};
 pub use tokens::{OneTimeTokenLifetimes, TokenSettings};
 pub use variable::{ConfigError, Sources, Variable};
+pub use watch::WatchSettings;
 
 use variable::Reader;
 
@@ -77,6 +79,8 @@ pub struct Settings {
     pub lockout: LockoutSettings,
     /// The audit trail.
     pub events: EventSettings,
+    /// Watching users.
+    pub watch: WatchSettings,
     /// What a profile must have.
     pub profile: ProfileSettings,
     /// The health checks.
@@ -115,6 +119,7 @@ impl Settings {
             let providers = ProviderSettings::read(&mut reader);
             let lockout = LockoutSettings::read(&mut reader);
             let events = EventSettings::read(&mut reader);
+            let watch = WatchSettings::read(&mut reader);
             let profile = ProfileSettings::read(&mut reader);
             let health = HealthSettings::read(&mut reader);
             let limits = LimitSettings::read(&mut reader);
@@ -133,6 +138,7 @@ impl Settings {
                 providers: providers?,
                 lockout: lockout?,
                 events: events?,
+                watch: watch?,
                 profile: profile?,
                 health: health?,
                 limits: limits?,
@@ -160,6 +166,7 @@ impl Settings {
             providers::VARIABLES,
             lockout::VARIABLES,
             events::VARIABLES,
+            watch::VARIABLES,
             profile::VARIABLES,
             health::VARIABLES,
             limits::VARIABLES,

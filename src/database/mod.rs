@@ -5,6 +5,7 @@
 
 mod connection;
 mod error;
+mod event_commits;
 pub mod migrations;
 pub(crate) mod pool;
 mod pools;
@@ -24,6 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use error::DatabaseError;
+pub(crate) use event_commits::EventCommits;
 pub use probe::Probe;
 
 use connection::Query;
@@ -110,6 +112,14 @@ impl Database {
         }
     }
 
+    /// Tells when a transaction of this process has committed events.
+    pub(crate) fn event_commits(&self) -> EventCommits {
+        match &self.backend {
+            Backend::Postgres(database) => database.pools.event_commits.clone(),
+            Backend::Sqlite(database) => database.pools.event_commits.clone(),
+        }
+    }
+
     /// Tells how the pools are doing.
     #[must_use]
     pub fn pool_status(&self) -> Vec<PoolStatus> {
@@ -159,6 +169,7 @@ impl PostgresDatabase {
                 reader,
                 operation_timeout: settings.limits.statement_timeout + MARGIN,
                 metrics,
+                event_commits: EventCommits::default(),
             },
             replica,
             target,
@@ -184,6 +195,14 @@ impl PostgresDatabase {
             }
             self.pools.metrics.count_read("primary");
         }
+        self.read_primary(query, arguments).await
+    }
+
+    /// Runs a query that only reads on the primary, where transactions run.
+    pub(crate) async fn read_primary<A, R, Q>(&self, query: Q, arguments: A) -> Result<R, DatabaseError>
+    where
+        Q: for<'r> Query<'r, postgres::Connection, A, R>,
+    {
         self.pools.read_on(&self.pools.writer, &query, &arguments).await
     }
 }
@@ -211,6 +230,7 @@ impl SqliteDatabase {
                 reader: Pool::new("reader", target_of(false), settings.pool),
                 operation_timeout: settings.limits.busy_timeout + MARGIN,
                 metrics,
+                event_commits: EventCommits::default(),
             },
             target,
         }
@@ -222,6 +242,14 @@ impl SqliteDatabase {
         Q: for<'r> Query<'r, sqlite::Connection, A, R>,
     {
         self.pools.read_on(&self.pools.reader, &query, &arguments).await
+    }
+
+    /// Runs a query that only reads. There is nothing but the primary.
+    pub(crate) async fn read_primary<A, R, Q>(&self, query: Q, arguments: A) -> Result<R, DatabaseError>
+    where
+        Q: for<'r> Query<'r, sqlite::Connection, A, R>,
+    {
+        self.read(query, arguments).await
     }
 }
 
@@ -270,6 +298,25 @@ macro_rules! read {
     }};
 }
 pub(crate) use read;
+
+/// Runs a query that only reads on the primary, whether there is a replica or not, because it is about the transactions
+/// that run there: `read_primary!(database, user_events::window_after, from)`.
+macro_rules! read_primary {
+    ($database:expr, $module:ident :: $query:ident, $arguments:expr) => {{
+        let arguments = $arguments;
+        match &$database.backend {
+            $crate::database::Backend::Postgres(database) => {
+                let query = $crate::database::postgres::queries::$module::$query;
+                database.read_primary(query, arguments).await
+            }
+            $crate::database::Backend::Sqlite(database) => {
+                let query = $crate::database::sqlite::queries::$module::$query;
+                database.read_primary(query, arguments).await
+            }
+        }
+    }};
+}
+pub(crate) use read_primary;
 
 /// Runs a query in a transaction of the same name: `transaction!(database, users::create, user)`.
 ///

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::DatabaseError;
 use super::connection::{DatabaseConnection, Query};
+use super::event_commits::{EventCommits, noting_events};
 use super::pool::{Lease, Pool};
 use crate::telemetry::DatabaseMetrics;
 
@@ -29,6 +30,8 @@ pub(crate) struct Pools<C: DatabaseConnection> {
     /// The longest a read or an attempt at a transaction may take before its connection counts as dead.
     pub(super) operation_timeout: Duration,
     pub(super) metrics: DatabaseMetrics,
+    /// Who follows the events is told.
+    pub(super) event_commits: EventCommits,
 }
 
 impl<C: DatabaseConnection> Pools<C> {
@@ -88,8 +91,13 @@ impl<C: DatabaseConnection> Pools<C> {
     {
         let begin = Instant::now();
         for attempt in 1.. {
-            let outcome = self.attempt(&mut lease, &query, &arguments).await;
+            let trial = self.attempt(&mut lease, &query, &arguments);
+            let (outcome, has_events) = noting_events(trial).await;
             self.metrics.count_transaction(name, outcome.label());
+            // Also where it is not known whether it was committed.
+            if has_events && !matches!(outcome, Outcome::NothingDone(_)) {
+                self.event_commits.notify();
+            }
             let error = match outcome {
                 Outcome::Committed(answer) => return Ok(answer),
                 Outcome::Failed(error) => return Err(error),

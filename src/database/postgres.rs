@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::connection::Instrumentation;
 use diesel::dsl::sql;
-use diesel::expression::BoxableExpression;
+use diesel::expression::{BoxableExpression, SqlLiteral};
 use diesel::pg::Pg;
 use diesel::prelude::{BoolExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper};
 use diesel::sql_types::{BigInt, Bool, Nullable};
@@ -21,7 +21,7 @@ use super::schema::{sessions, signing_keys, user_events, users};
 use super::sql_types::{StoredTime, StoredUuid, UtcTimestamp};
 use super::{DatabaseError, sql_echo, tls};
 use crate::config::{PostgresUrl, StatementLimits};
-use crate::domain::{EmailPrefix, Session, SessionId, SigningKeyRecord, User, UserId};
+use crate::domain::{EmailPrefix, EventCursor, Session, SessionId, SigningKeyRecord, User, UserId};
 
 #[path = "queries/mod.rs"]
 pub(crate) mod queries;
@@ -229,6 +229,41 @@ const COUNT_ATTEMPT: &str = "
         updated_at = $3
     WHERE l.failures < $5 OR l.retry_at <= $3 OR l.retry_at > $8
     RETURNING l.last_success_at";
+
+/// The window of events after a transaction, whose id comes before the last part. The smallest number is found in the
+/// index of the transactions, which `min` alone would pass by to look for it in that of the numbers.
+const EVENT_WINDOW: [&str; 2] = [
+    "SELECT pg_snapshot_xmin(present)::text::bigint AS window_end,
+            pg_snapshot_xmax(present)::text::bigint AS transactions_end,
+            EXISTS (
+                SELECT FROM user_events WHERE transaction_id >= pg_snapshot_xmin(present)
+            ) AS has_held_back,
+            (
+                SELECT min(sequence + 0) FROM user_events
+                WHERE transaction_id < pg_snapshot_xmin(present) AND transaction_id >= '",
+    "'::xid8
+            ) AS first_sequence
+     FROM pg_current_snapshot() AS present",
+];
+
+/// Events of the transactions of a window.
+fn in_window(cursor: &EventCursor) -> SqlLiteral<Bool> {
+    let EventCursor { from, to, .. } = cursor;
+    sql(&format!(
+        "transaction_id >= '{from}'::xid8 AND transaction_id < '{to}'::xid8"
+    ))
+}
+
+/// Gives events that were restored from a backup of another cluster, whose transactions have not happened here, to this
+/// transaction: otherwise nobody would see them before as many transactions have happened. Returns how many.
+pub(crate) async fn adopt_events(tx: &mut Connection, (): &()) -> Result<usize, DatabaseError> {
+    Ok(diesel::sql_query(
+        "UPDATE user_events SET transaction_id = pg_current_xact_id()
+         WHERE transaction_id >= pg_snapshot_xmax(pg_current_snapshot())",
+    )
+    .execute(tx)
+    .await?)
+}
 
 diesel::infix_operator!(PatternAtLeast, " ~>=~ ", backend: Pg);
 diesel::infix_operator!(PatternBelow, " ~<~ ", backend: Pg);

@@ -164,12 +164,13 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::{Nullable, Text};
+    use diesel::sql_types::{BigInt, Nullable, Text};
     use crate::database::sql_types::{UtcTimestamp, Uuid};
 
-    /// The columns that say in which order events were written are set by the databases, and differ.
+    /// The columns that say in which order events were written are set by the databases. PostgreSQL has another one.
     user_events (id) {
         id -> Uuid,
+        sequence -> BigInt,
         user_id -> Uuid,
         #[sql_name = "type"]
         event_type -> Text,

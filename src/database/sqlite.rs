@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use diesel::connection::{
     AnsiTransactionManager, Instrumentation, SimpleConnection, TransactionManager,
 };
-use diesel::expression::BoxableExpression;
+use diesel::dsl::sql;
+use diesel::expression::{BoxableExpression, SqlLiteral};
 use diesel::prelude::{BoolExpressionMethods, Connection as _, ExpressionMethods};
 use diesel::sql_types::{Bool, Nullable};
 use diesel::sqlite::{Sqlite, SqliteConnection};
@@ -19,7 +20,7 @@ use super::rows::{UserEventRow, UserRow};
 use super::schema::{user_events, users};
 use super::sql_types::StoredUuid;
 use super::{DatabaseError, sql_echo};
-use crate::domain::{EmailPrefix, Session, SessionId, SigningKeyRecord, User, UserId};
+use crate::domain::{EmailPrefix, EventCursor, Session, SessionId, SigningKeyRecord, User, UserId};
 
 #[path = "queries/mod.rs"]
 pub(crate) mod queries;
@@ -216,6 +217,28 @@ const COUNT_ATTEMPT: &str = "
         updated_at = ?3
     WHERE failures < ?5 OR retry_at <= ?3 OR retry_at > ?8
     RETURNING last_success_at";
+
+/// The window of events after a number, which comes before the last part: those that there are. The counter of the
+/// table knows of the events that were removed.
+const EVENT_WINDOW: [&str; 2] = [
+    "SELECT coalesce(max(seq), 0) + 1 AS window_end,
+            coalesce(max(seq), 0) + 1 AS transactions_end,
+            0 AS has_held_back,
+            (SELECT min(sequence) FROM user_events WHERE sequence >= ",
+    ") AS first_sequence
+     FROM sqlite_sequence WHERE name = 'user_events'",
+];
+
+/// Events with the numbers of a window: the number stands for the transaction.
+fn in_window(cursor: &EventCursor) -> SqlLiteral<Bool> {
+    let EventCursor { from, to, .. } = cursor;
+    sql(&format!("sequence >= {from} AND sequence < {to}"))
+}
+
+/// Does nothing: numbers are restored with the events.
+pub(crate) async fn adopt_events(_: &mut Connection, (): &()) -> Result<usize, DatabaseError> {
+    Ok(0)
+}
 
 /// Users whose email begins with a prefix, in the byte order that the unique index has.
 fn email_has_prefix(

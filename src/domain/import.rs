@@ -70,7 +70,10 @@ impl ImportRecord {
         for field in required.iter().copied().filter(|field| is_missing(*field)) {
             mistakes.push((field.name(), Invalid::required("must be given")));
         }
-        if self.email.is_empty() && self.username.is_empty() && mistakes.is_empty() {
+        let asks_for_login_name = [ProfileField::Email, ProfileField::Username]
+            .iter()
+            .any(|field| required.contains(field));
+        if self.email.is_empty() && self.username.is_empty() && !asks_for_login_name {
             let text = "a user needs an email or a username";
             mistakes.push(("email", Invalid::required(text)));
         }

@@ -27,6 +27,7 @@ mod text;
 mod user;
 mod user_id;
 mod username;
+mod watch;
 
 pub use actor::{Actor, ActorKind};
 pub use birth_date::BirthDate;
@@ -74,6 +75,10 @@ pub use user::{
 pub use user_id::UserId;
 pub(crate) use user_id::parse_uuid;
 pub use username::Username;
+pub use watch::{
+    EventCursor, EventMark, EventWindow, ListUsersById, NumberedEvent, ReadWindow, SnapshotPosition,
+    UserChangeSeen, WatchFilter, WatchPosition,
+};
 
 /// Says why a value is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]

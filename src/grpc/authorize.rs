@@ -20,7 +20,7 @@ use crate::database::DatabaseError;
 use crate::domain::{Actor, Refusal, Scopes, UserId};
 use crate::listener::{Peer, PeerName};
 use crate::sign_in::{Authenticated, Authenticator, SignInError};
-use crate::tokens::{AccessClaims, SecretToken, ServiceTokens};
+use crate::tokens::{AccessClaims, SecretToken, ServiceTokens, StandingToken};
 
 /// Who is calling.
 #[derive(Debug, Clone)]
@@ -45,6 +45,24 @@ impl Caller {
             Self::Service(actor) => actor.clone(),
             Self::User(user) => Actor::User(user.user.id),
             Self::FormerUser(claims) => Actor::User(claims.user_id),
+        }
+    }
+}
+
+/// Who is calling, and for how long that holds.
+#[derive(Debug, Clone)]
+pub(super) struct Admitted {
+    /// Who is calling.
+    pub(super) caller: Caller,
+    /// The token of a service, which may be revoked while the call goes on.
+    pub(super) standing: Option<StandingToken>,
+}
+
+impl From<Caller> for Admitted {
+    fn from(caller: Caller) -> Self {
+        Self {
+            caller,
+            standing: None,
         }
     }
 }
@@ -114,23 +132,29 @@ impl Authorizer {
         shown: Shown<'_>,
         is_started: bool,
         now: DateTime<Utc>,
-    ) -> Result<Caller, ApiError> {
+    ) -> Result<Admitted, ApiError> {
         let access = *self.0.accesses.get(path).ok_or_else(ApiError::not_implemented)?;
         if access.public {
-            return Ok(Caller::Anyone);
+            return Ok(Caller::Anyone.into());
         }
         match self.credential(shown)? {
             Credential::None if self.0.is_required => Err(Refusal::TokenRequired.into()),
-            Credential::None => Ok(Caller::Anyone),
+            Credential::None => Ok(Caller::Anyone.into()),
             Credential::Certificate(PeerName::Uri(name) | PeerName::Dns(name), scopes) => {
-                self.admit_service(access, Actor::Certificate(name.clone()), scopes)
+                let caller = self.admit_service(access, Actor::Certificate(name.clone()), scopes)?;
+                Ok(caller.into())
             }
             Credential::Bearer(_) if !is_started => Err(ApiError::unavailable()),
             Credential::Bearer(token) if ServiceTokens::is_meant(token.reveal()) => {
                 let found = self.0.service_tokens.find(token.reveal(), now).await?;
-                self.admit_service(access, Actor::Service(found.name.clone()), &found.scopes)
+                let actor = Actor::Service(found.name.clone());
+                let caller = self.admit_service(access, actor, &found.scopes)?;
+                Ok(Admitted {
+                    caller,
+                    standing: Some(self.0.service_tokens.standing(token.reveal())),
+                })
             }
-            Credential::Bearer(token) => self.admit_user(access, &token).await,
+            Credential::Bearer(token) => Ok(self.admit_user(access, &token).await?.into()),
         }
     }
 

@@ -21,7 +21,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::authorize::{Authorizer, Caller, Shown};
+use super::authorize::{Admitted, Authorizer, Caller, Shown};
 use super::correlation::{self, REQUEST_ID_HEADER, trace_id};
 use super::error::ApiError;
 use super::violations::Violations;
@@ -31,12 +31,15 @@ use crate::health::Health;
 use crate::proto::identity::v1::ErrorReason;
 use crate::sign_in::Authenticated;
 use crate::telemetry::Metrics;
+use crate::tokens::StandingToken;
 
 /// What a handler knows about a call beside its message.
 #[derive(Debug, Clone)]
 pub struct CallContext {
     /// Who calls.
     pub caller: Caller,
+    /// The token of a service that calls, which may be revoked while the call goes on.
+    pub standing: Option<StandingToken>,
     /// When the call arrived.
     pub now: DateTime<Utc>,
     /// When the answer is of no more use.
@@ -251,18 +254,21 @@ impl Shared {
         // The future of a streaming call ends with its first answer: a stream may live on.
         let work = AssertUnwindSafe(async move {
             let (mut head, body) = request.into_parts();
-            let caller = match self.authorize(&head, now).await {
-                Ok(caller) => caller,
+            let admitted = match self.authorize(&head, now).await {
+                Ok(admitted) => admitted,
                 Err(error) => return Ok(Status::from(error).into_http()),
             };
             head.extensions.insert(CallContext {
-                caller,
+                caller: admitted.caller,
+                standing: admitted.standing,
                 now,
                 deadline: ends,
                 correlation_id,
             });
-            let admitted = Request::from_parts(head, body);
-            inner.call(admitted).await.map(with_details)
+            inner
+                .call(Request::from_parts(head, body))
+                .await
+                .map(with_details)
         })
         .catch_unwind();
         match tokio::time::timeout(deadline, work).await {
@@ -277,17 +283,17 @@ impl Shared {
     }
 
     /// Returns who calls, if that caller may call the method.
-    async fn authorize(&self, head: &Parts, now: DateTime<Utc>) -> Result<Caller, ApiError> {
+    async fn authorize(&self, head: &Parts, now: DateTime<Utc>) -> Result<Admitted, ApiError> {
         let shown = Shown {
             headers: &head.headers,
             peer: head.extensions.get(),
         };
-        let caller = self
+        let admitted = self
             .authorizer
             .admit(head.uri.path(), shown, self.health.is_started(), now)
             .await?;
-        tracing::debug!(caller = %caller.actor(), "call admitted");
-        Ok(caller)
+        tracing::debug!(caller = %admitted.caller.actor(), "call admitted");
+        Ok(admitted)
     }
 
     /// Returns how long a call may take: as long as its caller allows, but not longer than the server.

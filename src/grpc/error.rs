@@ -234,6 +234,19 @@ impl ApiError {
         error.with_retry(Duration::from_secs(seconds))
     }
 
+    /// What the caller wants to resume is not kept any more.
+    pub(crate) fn resume_token_expired() -> Self {
+        let reason = ErrorReason::ResumeTokenExpired;
+        let message = "the resume token is older than the events that are kept; begin with a snapshot";
+        let mut error = Self::new(Code::OutOfRange, reason, message);
+        error.0.precondition = Some(PreconditionViolation {
+            r#type: reason_name(reason),
+            subject: "resume_token".to_owned(),
+            description: message.to_owned(),
+        });
+        error
+    }
+
     /// A user would be created who lacks what every user must have.
     fn incomplete(missing: &[ProfileField]) -> Self {
         let mut violations = Violations::default();

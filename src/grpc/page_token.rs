@@ -6,19 +6,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Uuid;
 
+use super::seal::Seal;
 use crate::domain::ListPosition;
 use crate::master_key::{KeyPurpose, MasterKey};
 
 /// Makes and reads page tokens.
 #[derive(Clone)]
-pub struct PageTokens(Arc<LessSafeKey>);
+pub struct PageTokens(Arc<Seal>);
 
 impl fmt::Debug for PageTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,9 +37,7 @@ impl PageTokens {
     /// Derives the key; `None` only if the cipher does not take keys of its own length.
     #[must_use]
     pub fn new(master_key: &MasterKey) -> Option<Self> {
-        let key = master_key.derive(KeyPurpose::PageTokens);
-        let key = UnboundKey::new(&AES_256_GCM, key.as_slice()).ok()?;
-        Some(Self(Arc::new(LessSafeKey::new(key))))
+        Some(Self(Arc::new(Seal::new(master_key, KeyPurpose::PageTokens)?)))
     }
 
     /// Makes the token for the page after a position. `list` tells lists apart.
@@ -52,16 +47,11 @@ impl PageTokens {
         list: &[u8],
         now: DateTime<Utc>,
     ) -> Option<String> {
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).ok()?;
-        let mut sealed = Vec::with_capacity(PLAIN_BYTES + AES_256_GCM.tag_len());
-        sealed.extend(now.timestamp_micros().to_be_bytes());
-        sealed.extend(position.created_at.timestamp_micros().to_be_bytes());
-        sealed.extend(position.id.as_bytes());
-        self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(list), &mut sealed)
-            .ok()?;
-        Some(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
+        let mut plain = Vec::with_capacity(PLAIN_BYTES);
+        plain.extend(now.timestamp_micros().to_be_bytes());
+        plain.extend(position.created_at.timestamp_micros().to_be_bytes());
+        plain.extend(position.id.as_bytes());
+        self.0.seal(&plain, list)
     }
 
     /// Reads a token.
@@ -71,14 +61,8 @@ impl PageTokens {
         list: &[u8],
         now: DateTime<Utc>,
     ) -> Result<ListPosition, InvalidPageToken> {
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidPageToken)?;
-        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>().ok_or(InvalidPageToken)?;
-        let mut sealed = sealed.to_vec();
-        let plain = self
-            .0
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(list), &mut sealed)
-            .map_err(|_| InvalidPageToken)?;
-        let (issued_at, rest) = take_time(plain)?;
+        let plain = self.0.open(token, list).ok_or(InvalidPageToken)?;
+        let (issued_at, rest) = take_time(&plain)?;
         let (created_at, rest) = take_time(rest)?;
         let id = Uuid::from_slice(rest).map_err(|_| InvalidPageToken)?;
         if now - issued_at > LIFETIME {

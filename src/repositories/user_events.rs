@@ -1,9 +1,12 @@
 //! What happened to users.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
-use crate::database::{Database, DatabaseError, read};
-use crate::domain::{ListUserEvents, UserEvent};
+use crate::database::{
+    Database, DatabaseError, DatabaseKind, EventCommits, read, read_primary, transaction,
+};
+use crate::domain::{EventMark, EventWindow, ListUserEvents, NumberedEvent, ReadWindow, UserEvent};
 
 /// Reads and purges events. They are written by the changes themselves, in their transactions. Cheap to clone.
 #[derive(Clone)]
@@ -33,5 +36,47 @@ impl UserEventRepository {
         purge!(self.database, user_events::delete_old, |batch| (
             now, older_than, batch
         ))
+    }
+
+    /// Returns the window of the events that come after those of the transactions before `from`.
+    pub async fn window_after(&self, from: i64) -> Result<EventWindow, DatabaseError> {
+        read_primary!(self.database, user_events::window_after, from)
+    }
+
+    /// Returns where the events end, without looking for any.
+    pub async fn end(&self) -> Result<EventWindow, DatabaseError> {
+        self.window_after(i64::MAX).await
+    }
+
+    /// Returns the next events of a window.
+    pub async fn read_window(&self, read: ReadWindow) -> Result<Vec<NumberedEvent>, DatabaseError> {
+        read_primary!(self.database, user_events::read_window, read)
+    }
+
+    /// Returns the newest event.
+    pub async fn newest(&self) -> Result<Option<EventMark>, DatabaseError> {
+        read_primary!(self.database, user_events::newest, ())
+    }
+
+    /// Tells whether an event is there.
+    pub async fn is_there(&self, id: Uuid) -> Result<bool, DatabaseError> {
+        read_primary!(self.database, user_events::is_there, id)
+    }
+
+    /// Sees to it that events which were restored from a backup of another cluster can be followed. Returns how many that
+    /// took.
+    pub async fn adopt(&self) -> Result<usize, DatabaseError> {
+        transaction!(self.database, user_events::adopt, ())
+    }
+
+    /// Tells which kind of database the events are in: positions are of one kind.
+    #[must_use]
+    pub const fn kind(&self) -> DatabaseKind {
+        self.database.kind()
+    }
+
+    /// Tells when this process has committed events.
+    pub(crate) fn commits(&self) -> EventCommits {
+        self.database.event_commits()
     }
 }

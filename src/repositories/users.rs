@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use crate::database::{Database, DatabaseError, read, transaction};
 use crate::domain::{
     AccountKey, Command, DeleteUser, Email, Identifier, ImportOutcome, ImportUsers,
-    ImportedPasswordHash, ListUsers, NewUser, PasswordHash, Refusal, Subject, UpdateUser, User, UserId,
-    Username,
+    ImportedPasswordHash, ListUsers, ListUsersById, NewUser, PasswordHash, Refusal, Subject, UpdateUser,
+    User, UserId, Username,
 };
 use crate::id_tokens::GOOGLE_ISSUER;
 
@@ -71,8 +71,7 @@ impl UserRepository {
 
     /// Returns the users with these ids, in the order of the ids; fails if one does not exist.
     pub async fn get_by_ids(&self, ids: Vec<UserId>) -> Result<Vec<User>, DatabaseError> {
-        let found: Vec<User> = read!(self.database, users::get_by_ids, ids.clone())?;
-        let by_id: HashMap<UserId, User> = found.into_iter().map(|user| (user.id, user)).collect();
+        let by_id = self.find_by_ids(ids.clone()).await?;
         ids.into_iter()
             .map(|id| {
                 by_id
@@ -86,6 +85,17 @@ impl UserRepository {
     /// Returns a page of users.
     pub async fn list(&self, list: ListUsers) -> Result<Vec<User>, DatabaseError> {
         read!(self.database, users::list, list)
+    }
+
+    /// Returns those of the users that exist, by their ids.
+    pub async fn find_by_ids(&self, ids: Vec<UserId>) -> Result<HashMap<UserId, User>, DatabaseError> {
+        let found: Vec<User> = read!(self.database, users::get_by_ids, ids)?;
+        Ok(found.into_iter().map(|user| (user.id, user)).collect())
+    }
+
+    /// Returns a page of users in the order of their ids.
+    pub async fn list_by_id(&self, list: ListUsersById) -> Result<Vec<User>, DatabaseError> {
+        read!(self.database, users::list_by_id, list)
     }
 
     /// Creates a user, once per request id.

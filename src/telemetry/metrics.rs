@@ -43,6 +43,8 @@ pub struct Metrics {
     pub sign_in: SignInMetrics,
     /// What the gRPC port counts.
     pub listener: ListenerMetrics,
+    /// What watching users counts.
+    pub watch: WatchMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -142,6 +144,53 @@ impl SignInMetrics {
     }
 }
 
+/// Counts what becomes of watching users.
+#[derive(Debug, Clone)]
+pub struct WatchMetrics {
+    /// Streams that are open.
+    pub watchers: Gauge,
+    /// Users and changes that were told.
+    pub delivered: Counter,
+    /// How long after they happened changes could be told.
+    pub delay_seconds: Histogram,
+    /// How long changes have been held back by a transaction that runs.
+    pub held_back_seconds: Gauge<f64, AtomicU64>,
+}
+
+impl Default for WatchMetrics {
+    fn default() -> Self {
+        Self {
+            watchers: Gauge::default(),
+            delivered: Counter::default(),
+            delay_seconds: call_histogram(),
+            held_back_seconds: Gauge::default(),
+        }
+    }
+}
+
+impl WatchMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("watchers", "Streams of WatchUsers", self.watchers.clone());
+        registry.register(
+            "watch_delivered",
+            "Users and changes that were told to watchers",
+            self.delivered.clone(),
+        );
+        registry.register_with_unit(
+            "watch_delay",
+            "How long after they happened changes could be told to watchers",
+            Unit::Seconds,
+            self.delay_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "watch_held_back",
+            "How long changes have been held back from watchers by a transaction of the cluster",
+            Unit::Seconds,
+            self.held_back_seconds.clone(),
+        );
+    }
+}
+
 /// The outcomes that are worth telling apart on a dashboard.
 const fn outcome_name<T>(outcome: &Result<T, SignInError>) -> &'static str {
     match outcome {
@@ -210,6 +259,7 @@ impl Default for Metrics {
             hashing: HashingMetrics::default(),
             sign_in: SignInMetrics::default(),
             listener: ListenerMetrics::default(),
+            watch: WatchMetrics::default(),
         };
         metrics.registered()
     }
@@ -307,6 +357,7 @@ impl Metrics {
             self.sign_in.refreshes.clone(),
         );
         self.listener.register(registry);
+        self.watch.register(registry);
         self
     }
 

@@ -6,4 +6,4 @@ mod metrics;
 
 pub use listener::{ListenerMetrics, RefusedConnection};
 pub use log::{LogGuard, init_log};
-pub use metrics::{DatabaseMetrics, HashingMetrics, Metrics, SignInMetrics};
+pub use metrics::{DatabaseMetrics, HashingMetrics, Metrics, SignInMetrics, WatchMetrics};

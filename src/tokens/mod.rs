@@ -22,7 +22,7 @@ pub use jws::PublicJwk;
 pub use one_time_tokens::OneTimeTokens;
 pub use refresh_tokens::{PresentedRefreshToken, RefreshTokens};
 pub use secret_token::SecretToken;
-pub use service_tokens::ServiceTokens;
+pub use service_tokens::{ServiceTokens, StandingToken};
 pub use signing_keys::{SigningKeys, TokenError};
 
 use ring::digest::{SHA256, digest};

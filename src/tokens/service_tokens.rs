@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{SecretToken, TokenError, hash_of};
@@ -42,6 +43,33 @@ pub struct ServiceTokens {
     last_reload: Arc<tokio::sync::Mutex<Option<Instant>>>,
     uses: Arc<Mutex<HashMap<ServiceTokenId, DateTime<Utc>>>>,
     readings: Counter,
+    has_read: watch::Sender<()>,
+}
+
+/// A token with which a call came that goes on: whether it is still good.
+#[derive(Clone)]
+pub struct StandingToken {
+    tokens: ServiceTokens,
+    hash: [u8; 32],
+}
+
+impl fmt::Debug for StandingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StandingToken")
+    }
+}
+
+impl StandingToken {
+    /// Checks the token against the copy, without asking the database.
+    pub fn check(&self, now: DateTime<Utc>) -> Result<(), Refusal> {
+        self.tokens.good(&self.hash, now).map(drop)
+    }
+
+    /// Tells whenever the copy has been read again.
+    #[must_use]
+    pub fn readings(&self) -> watch::Receiver<()> {
+        self.tokens.has_read.subscribe()
+    }
 }
 
 impl fmt::Debug for ServiceTokens {
@@ -60,6 +88,7 @@ impl ServiceTokens {
             last_reload: Arc::default(),
             uses: Arc::default(),
             readings,
+            has_read: watch::Sender::new(()),
         }
     }
 
@@ -151,18 +180,32 @@ impl ServiceTokens {
             return Err(Refusal::TokenInvalid.into());
         }
         let hash = hash_of(text);
-        let mut found = self.copy().get(&hash).cloned();
-        if found.is_none() {
+        if !self.copy().contains_key(&hash) {
             self.reload_for_unknown().await?;
-            found = self.copy().get(&hash).cloned();
         }
-        let token = found
+        let token = self.good(&hash, now)?;
+        self.note_use(&token, now);
+        Ok(token)
+    }
+
+    /// Returns what tells whether a token stays good.
+    #[must_use]
+    pub fn standing(&self, text: &str) -> StandingToken {
+        StandingToken {
+            tokens: self.clone(),
+            hash: hash_of(text),
+        }
+    }
+
+    /// Returns a token of the copy that is good.
+    fn good(&self, hash: &[u8; 32], now: DateTime<Utc>) -> Result<Arc<ServiceToken>, Refusal> {
+        let token = self.copy().get(hash).cloned();
+        let token = token
             .filter(|token| token.revoked_at.is_none())
             .ok_or(Refusal::TokenInvalid)?;
         if token.has_expired(now) {
-            return Err(Refusal::TokenExpired.into());
+            return Err(Refusal::TokenExpired);
         }
-        self.note_use(&token, now);
         Ok(token)
     }
 
@@ -199,6 +242,7 @@ impl ServiceTokens {
             .map(|(hash, token)| (hash, Arc::new(token)))
             .collect();
         *self.copy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(copy);
+        self.has_read.send_replace(());
         Ok(())
     }
 

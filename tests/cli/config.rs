@@ -165,6 +165,8 @@ async fn csl_05_every_wrong_value_is_named_at_once(t: Test) {
         ("IDENTITY_LOCKOUT_MAX_DELAY", "2 days"),
         ("IDENTITY_LOGIN_ATTEMPT_RETENTION", "1h"),
         ("IDENTITY_EVENT_RETENTION", "11y"),
+        ("IDENTITY_WATCH_INTERVAL", "1ms"),
+        ("IDENTITY_WATCH_CHECKPOINT_INTERVAL", "2h"),
         ("IDENTITY_REQUIRED_PROFILE_FIELDS", "full_name,shoe_size"),
         ("IDENTITY_HEALTH_INTERVAL", "1ms"),
         ("IDENTITY_HEALTH_FAILURES", "0"),

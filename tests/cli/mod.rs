@@ -3,6 +3,7 @@
 mod config;
 mod healthcheck;
 mod help;
+mod import;
 mod keys;
 mod purge;
 mod start;
@@ -14,6 +15,7 @@ pub fn tests() -> Vec<Behaviour> {
         config::tests(),
         healthcheck::tests(),
         help::tests(),
+        import::tests(),
         keys::tests(),
         purge::tests(),
         start::tests(),

@@ -2,10 +2,10 @@
 
 use identity::proto::identity::v1::{
     ChangePasswordRequest, ConfirmEmailVerificationRequest, ConfirmPasswordResetRequest,
-    CreateEmailVerificationResponse, CreatePasswordResetResponse, CreateUserRequest,
-    IntrospectTokenRequest, LinkOAuthAccountRequest, RefreshTokensRequest, SetPasswordRequest,
-    SignInWithIdTokenRequest, SignInWithPasswordRequest, SignOutRequest, SignUpRequest, Tokens,
-    VerifyPasswordRequest,
+    CreateEmailVerificationResponse, CreatePasswordResetResponse, CreateUserRequest, FirebasePassword,
+    ImportedUser, IntrospectTokenRequest, KeycloakPassword, LinkOAuthAccountRequest,
+    RefreshTokensRequest, SetPasswordRequest, SignInWithIdTokenRequest, SignInWithPasswordRequest,
+    SignOutRequest, SignUpRequest, Tokens, VerifyPasswordRequest,
 };
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
@@ -27,9 +27,10 @@ pub fn tests() -> Vec<Behaviour> {
 /// What the name of a field with a secret contains.
 const SECRET_WORDS: [&str; 5] = ["password", "token", "secret", "credential", "private_key"];
 
-/// Fields that only sound like it. A page token names a place in a list, and is encrypted;
+/// Fields that only sound like it. A page token names a place in a list, and a resume token one in the changes, and both
+/// are encrypted;
 /// the id of a token is not the token.
-const NOT_SECRET: [&str; 11] = [
+const NOT_SECRET: [&str; 14] = [
     "identity.v1.IntrospectTokenResponse.token_id",
     "identity.v1.ListLoginAttemptsRequest.page_token",
     "identity.v1.ListLoginAttemptsResponse.next_page_token",
@@ -41,14 +42,20 @@ const NOT_SECRET: [&str; 11] = [
     "identity.v1.ListUserEventsResponse.next_page_token",
     "identity.v1.ListUsersRequest.page_token",
     "identity.v1.ListUsersResponse.next_page_token",
+    "identity.v1.ListUsersResponse.resume_token",
+    "identity.v1.WatchUsersRequest.resume_token",
+    "identity.v1.WatchUsersResponse.resume_token",
 ];
 
 /// Decodes a message and prints it.
 type DebugOf = fn(&[u8]) -> String;
 
 /// A message with secrets, and its `Debug`. One line for each such message: a new one fails the test.
-const DEBUGS: [(&str, DebugOf); 16] = [
+const DEBUGS: [(&str, DebugOf); 19] = [
     ("identity.v1.CreateUserRequest", debug_of::<CreateUserRequest>),
+    ("identity.v1.ImportedUser", debug_of::<ImportedUser>),
+    ("identity.v1.KeycloakPassword", debug_of::<KeycloakPassword>),
+    ("identity.v1.FirebasePassword", debug_of::<FirebasePassword>),
     ("identity.v1.SignUpRequest", debug_of::<SignUpRequest>),
     (
         "identity.v1.SignInWithPasswordRequest",

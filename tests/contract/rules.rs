@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use identity::proto::google::r#type::Date;
 use identity::proto::identity::v1::{
-    Actor, ActorKind, CreateUserRequest, ListUserEventsRequest, ListUsersRequest, LookupOAuthAccount,
-    LookupUserRequest, SignUpRequest, UpdateUserRequest, User, UserEventFilter,
+    Actor, ActorKind, CreateUserRequest, ImportUsersRequest, ListUserEventsRequest, ListUsersRequest,
+    LookupOAuthAccount, LookupUserRequest, SignUpRequest, UpdateUserRequest, User, UserEventFilter,
     lookup_user_request::Identifier,
 };
 use prost::Message;
@@ -22,6 +22,8 @@ use super::{files, pool};
 use crate::security::raw::{RawAnswer, RawCall};
 use crate::support::issuer::{PROVIDER, with_shared_issuer};
 use crate::support::{Behaviour, Clients, PASSWORD, Test, behaviours};
+use crate::user_service::import_users::with_email;
+use crate::user_service::watch_users::watching::from_now;
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -272,6 +274,12 @@ fn base(method: &MethodDescriptor) -> DynamicMessage {
             .encode_to_vec()
         }
         "ListUsers" => ListUsersRequest::default().encode_to_vec(),
+        "ImportUsers" => ImportUsersRequest {
+            users: vec![with_email("ada@example.com")],
+            ..ImportUsersRequest::default()
+        }
+        .encode_to_vec(),
+        "WatchUsers" => from_now().encode_to_vec(),
         "SignUp" => SignUpRequest {
             user: Some(user),
             ..SignUpRequest::default()

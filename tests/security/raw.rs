@@ -65,7 +65,12 @@ impl RawCall {
         let request = request.body(self.body).unwrap();
         let mut channel = clients.channel();
         let response = channel.ready().await.unwrap().call(request).await;
-        answer(response.expect("an answer rather than a lost connection")).await
+        let never_ends = self.path.ends_with("/WatchUsers");
+        answer(
+            response.expect("an answer rather than a lost connection"),
+            never_ends,
+        )
+        .await
     }
 }
 
@@ -75,7 +80,8 @@ pub fn frame(message: &[u8]) -> Vec<u8> {
     [[0].as_slice(), &length.to_be_bytes(), message].concat()
 }
 
-async fn answer(response: Response<Body>) -> RawAnswer {
+/// Reads the answer: of a stream that never ends, the first message.
+async fn answer(response: Response<Body>, never_ends: bool) -> RawAnswer {
     assert_eq!(response.status(), 200);
     // An error without a message has its code in the head.
     if let Some(failure) = failure(response.headers()) {
@@ -85,7 +91,12 @@ async fn answer(response: Response<Body>) -> RawAnswer {
     let mut message: Vec<u8> = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         match frame.unwrap().into_data() {
-            Ok(data) => message.extend::<Bytes>(data),
+            Ok(data) => {
+                message.extend::<Bytes>(data);
+                if never_ends && is_whole(&message) {
+                    break;
+                }
+            }
             Err(frame) => {
                 let trailers = frame.into_trailers().expect("data or trailers");
                 if let Some(failure) = failure(&trailers) {
@@ -95,6 +106,14 @@ async fn answer(response: Response<Body>) -> RawAnswer {
         }
     }
     Ok(message.split_off(5))
+}
+
+/// Says whether these bytes begin with a whole message.
+fn is_whole(bytes: &[u8]) -> bool {
+    let length = bytes
+        .get(1..5)
+        .map(|length| u32::from_be_bytes(length.try_into().unwrap()));
+    length.is_some_and(|length| bytes.len() - 5 >= usize::try_from(length).unwrap())
 }
 
 fn failure(headers: &HeaderMap) -> Option<Failure> {

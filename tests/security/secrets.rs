@@ -29,6 +29,7 @@ pub async fn keys(t: &Test) -> Vec<SecretBytes> {
     }];
     for purpose in [
         KeyPurpose::PageTokens,
+        KeyPurpose::ResumeTokens,
         KeyPurpose::RequestFingerprints,
         KeyPurpose::RefreshTokens,
         KeyPurpose::SigningKeys,

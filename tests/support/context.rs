@@ -49,7 +49,8 @@ pub struct Test {
 }
 
 impl Test {
-    pub(super) fn new(backend: Backend, directory: &Path, database_url: &str) -> Self {
+    /// Describes a database, and a folder for what is started on it.
+    pub fn new(backend: Backend, directory: &Path, database_url: &str) -> Self {
         Self {
             backend,
             clock: Arc::default(),

@@ -70,7 +70,7 @@ impl Process {
             let limited = ["sh", "-c", "ulimit -n \"$0\" && exec \"$@\"", &count];
             command.extend(limited.map(OsString::from));
         }
-        command.push(env!("CARGO_BIN_EXE_identity").into());
+        command.push(system::identity_program().into());
         command.extend(arguments.iter().map(OsString::from));
         let program = Program {
             command,

@@ -1,9 +1,11 @@
 //! Ports and signals, for the programs that tests start.
 
+use std::env;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{LazyLock, OnceLock};
 
 use uuid::Uuid;
 
@@ -39,4 +41,41 @@ pub fn send_signal(process: u32, signal: &str) -> bool {
         .status()
         .expect("sh")
         .success()
+}
+
+/// Returns the program `identity`. Cargo builds it for the tests of its own package; those of another find it beside
+/// their own, where `cargo test` for all packages has put it, or have it built there.
+pub fn identity_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM
+        .get_or_init(|| option_env!("CARGO_BIN_EXE_identity").map_or_else(program_beside, PathBuf::from))
+}
+
+fn program_beside() -> PathBuf {
+    let test = env::current_exe().unwrap();
+    // target/<profile>/deps/<test>
+    let folder = test.ancestors().nth(2).expect("the folder of a profile");
+    let program = folder.join(format!("identity{}", env::consts::EXE_SUFFIX));
+    if !program.exists() {
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            Some("debug") => "dev",
+            Some(name) => name,
+            None => panic!("{} is not the folder of a profile", folder.display()),
+        };
+        let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args([
+                "build",
+                "--package",
+                "identity",
+                "--bin",
+                "identity",
+                "--profile",
+                profile,
+            ])
+            .arg("--target-dir")
+            .arg(folder.parent().expect("the folder of the target"))
+            .status();
+        assert!(status.expect("cargo").success(), "identity cannot be built");
+    }
+    program
 }

@@ -8,7 +8,10 @@ mod create_user;
 mod deactivate_user;
 mod delete_user;
 mod etags;
+pub mod export_user;
 mod get_user;
+pub mod import_users;
+mod imported_passwords;
 mod input;
 mod limits;
 mod list_users;
@@ -18,6 +21,7 @@ mod page_tokens;
 mod passwords;
 mod request_ids;
 mod update_user;
+pub mod watch_users;
 
 use crate::support::Behaviour;
 
@@ -35,11 +39,15 @@ pub fn tests() -> Vec<Behaviour> {
         limits::tests(),
         list_users::tests(),
         login_names::tests(),
+        export_user::tests(),
+        import_users::tests(),
+        imported_passwords::tests(),
         lookup_user::tests(),
         page_tokens::tests(),
         passwords::tests(),
         request_ids::tests(),
         update_user::tests(),
+        watch_users::tests(),
     ]
     .concat()
 }

@@ -18,6 +18,7 @@ pub(crate) mod user_events;
 pub(crate) mod users;
 
 use super::{
-    Backend, COUNT_ATTEMPT, Connection, email_has_prefix, insert_free_users, insert_user_events,
-    keep_user, lock_session, lock_signing_keys, lock_user, lock_user_to_delete,
+    Backend, COUNT_ATTEMPT, Connection, EVENT_WINDOW, adopt_events, email_has_prefix, in_window,
+    insert_free_users, insert_user_events, keep_user, lock_session, lock_signing_keys, lock_user,
+    lock_user_to_delete,
 };

@@ -1,15 +1,23 @@
 //! Queries of `user_events`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, QueryDsl, SelectableHelper};
+use diesel::prelude::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryableByName,
+    SelectableHelper,
+};
+use diesel::sql_types::{BigInt, Bool, Nullable};
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
-use super::{Backend, Connection, insert_user_events};
+use super::{Backend, Connection, EVENT_WINDOW, adopt_events, in_window, insert_user_events};
 use crate::database::DatabaseError;
+use crate::database::event_commits::note_event;
 use crate::database::rows::UserEventRow;
 use crate::database::schema::user_events;
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
-use crate::domain::{ListUserEvents, NewUserEvent, UserEvent};
+use crate::domain::{
+    EventMark, EventWindow, ListUserEvents, NewUserEvent, NumberedEvent, ReadWindow, UserEvent,
+};
 
 /// Records what this transaction has done to a user. It keeps the user, or the session, from being deleted until it ends,
 /// so that the deletion of a user is the last of its events.
@@ -18,6 +26,7 @@ pub(super) async fn record(tx: &mut Connection, event: &NewUserEvent<'_>) -> Res
         .values(UserEventRow::from(event))
         .execute(tx)
         .await?;
+    note_event();
     Ok(())
 }
 
@@ -31,6 +40,7 @@ pub(super) async fn record_all(
     for chunk in events.chunks(EVENTS_PER_STATEMENT) {
         let rows = chunk.iter().map(UserEventRow::from).collect();
         insert_user_events(tx, rows).await?;
+        note_event();
     }
     Ok(())
 }
@@ -102,4 +112,99 @@ pub(crate) async fn delete_old(
             .execute(tx)
             .await?,
     )
+}
+
+#[derive(QueryableByName)]
+struct WindowRow {
+    #[diesel(sql_type = BigInt)]
+    window_end: i64,
+    #[diesel(sql_type = BigInt)]
+    transactions_end: i64,
+    #[diesel(sql_type = Bool)]
+    has_held_back: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    first_sequence: Option<i64>,
+}
+
+/// Returns the window of the events that come after those of the transactions before `from`.
+pub(crate) async fn window_after(
+    connection: &mut Connection,
+    from: &i64,
+) -> Result<EventWindow, DatabaseError> {
+    let [before, after] = EVENT_WINDOW;
+    let row: WindowRow = diesel::sql_query(format!("{before}{from}{after}"))
+        .get_result(connection)
+        .await?;
+    Ok(EventWindow {
+        to: row.window_end,
+        first: row.first_sequence,
+        has_held_back: row.has_held_back,
+        end: row.transactions_end,
+    })
+}
+
+/// Returns the next events of a window that match a filter.
+pub(crate) async fn read_window(
+    connection: &mut Connection,
+    read: &ReadWindow,
+) -> Result<Vec<NumberedEvent>, DatabaseError> {
+    let mut query = user_events::table
+        .select((user_events::sequence, UserEventRow::as_select()))
+        .filter(in_window(&read.after))
+        .filter(user_events::sequence.gt(read.after.sequence))
+        .into_boxed::<Backend>();
+    if !read.filter.types.is_empty() {
+        let types: Vec<_> = read.filter.types.iter().copied().map(StoredName).collect();
+        query = query.filter(user_events::event_type.eq_any(types));
+    }
+    if !read.filter.user_ids.is_empty() {
+        let ids: Vec<_> = read
+            .filter
+            .user_ids
+            .iter()
+            .copied()
+            .map(StoredUuid::from)
+            .collect();
+        query = query.filter(user_events::user_id.eq_any(ids));
+    }
+    let rows: Vec<(i64, UserEventRow)> = query
+        .order(user_events::sequence)
+        .limit(read.limit)
+        .load(connection)
+        .await?;
+    let numbered = |(sequence, row)| NumberedEvent {
+        sequence,
+        event: UserEvent::from(row),
+    };
+    Ok(rows.into_iter().map(numbered).collect())
+}
+
+/// Returns the event with the highest number.
+pub(crate) async fn newest(
+    connection: &mut Connection,
+    (): &(),
+) -> Result<Option<EventMark>, DatabaseError> {
+    let row: Option<(StoredUuid, StoredTime)> = user_events::table
+        .select((user_events::id, user_events::occurred_at))
+        .order(user_events::sequence.desc())
+        .first(connection)
+        .await
+        .optional()?;
+    Ok(row.map(|(id, occurred_at)| EventMark {
+        id: id.0,
+        occurred_at: occurred_at.0,
+    }))
+}
+
+/// Tells whether an event is there.
+pub(crate) async fn is_there(connection: &mut Connection, id: &Uuid) -> Result<bool, DatabaseError> {
+    let found = user_events::table.filter(user_events::id.eq(StoredUuid(*id)));
+    Ok(diesel::select(diesel::dsl::exists(found))
+        .get_result(connection)
+        .await?)
+}
+
+/// Sees to it that events which were restored from a backup can be followed. Returns how many that took.
+pub(crate) async fn adopt(tx: &mut Connection, (): &()) -> Result<usize, DatabaseError> {
+    adopt_events(tx, &()).await
 }

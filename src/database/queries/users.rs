@@ -16,8 +16,9 @@ use crate::database::rows::UserRow;
 use crate::database::schema::users;
 use crate::database::sql_types::{StoredTime, StoredUuid};
 use crate::domain::{
-    Command, DeleteUser, EndSessions, ImportedPasswordHash, ListUsers, NewUser, NewUserEvent, Origin,
-    PasswordHash, Refusal, UpdateUser, User, UserChange, UserEventType, UserId, UserOrder,
+    Command, DeleteUser, EndSessions, ImportedPasswordHash, ListUsers, ListUsersById, NewUser,
+    NewUserEvent, Origin, PasswordHash, Refusal, UpdateUser, User, UserChange, UserEventType, UserId,
+    UserOrder,
 };
 
 /// Returns the user with an id.
@@ -128,6 +129,19 @@ pub(crate) async fn list(
         UserOrder::CreatedAtDescending => query.order((users::created_at.desc(), users::id.desc())),
     };
     let rows: Vec<UserRow> = query.limit(list.limit).load(connection).await?;
+    Ok(rows.into_iter().map(User::from).collect())
+}
+
+/// Returns users in the order of their ids, after one of them.
+pub(crate) async fn list_by_id(
+    connection: &mut Connection,
+    list: &ListUsersById,
+) -> Result<Vec<User>, DatabaseError> {
+    let mut query = users::table.select(UserRow::as_select()).into_boxed::<Backend>();
+    if let Some(after) = list.after {
+        query = query.filter(users::id.gt(StoredUuid::from(after)));
+    }
+    let rows: Vec<UserRow> = query.order(users::id).limit(list.limit).load(connection).await?;
     Ok(rows.into_iter().map(User::from).collect())
 }
 

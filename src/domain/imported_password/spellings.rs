@@ -239,7 +239,7 @@ fn parse_django(text: &str) -> Result<HashParts, Invalid> {
     let pieces: Vec<&str> = text.split('$').collect();
     let number = |text: &str| text.parse().map_err(|_| no_hash()).and_then(positive);
     let (scheme, salt, hash) = match pieces.as_slice() {
-        ["scrypt", salt, n, block_size, parallelism, hash] => {
+        ["scrypt", n, salt, block_size, parallelism, hash] => {
             let n = number(n)?;
             if !n.is_power_of_two() {
                 return Err(no_hash());

@@ -1,6 +1,7 @@
 //! Returns a page of users.
 
 use super::Users;
+use super::watch_users::resume_token;
 use crate::domain::{
     EmailPrefix, Invalid, ListPosition, ListUsers, User as DomainUser, UserFilter, UserOrder,
 };
@@ -44,6 +45,12 @@ pub(super) async fn list_users(
         after: page.after(),
         limit: page.limit(),
     };
+    // Before the list, so that nothing happens in between.
+    let resume_token = if list.after.is_none() {
+        resume_token(users, &users.feed.position().await?)?
+    } else {
+        String::new()
+    };
     let found = users.users.list(list).await?;
     let (found, next_page_token) = page.finish(found, |user: &DomainUser| ListPosition {
         created_at: user.created_at,
@@ -52,6 +59,7 @@ pub(super) async fn list_users(
     Ok(ListUsersResponse {
         users: found.into_iter().map(User::from).collect(),
         next_page_token,
+        resume_token,
     })
 }
 

@@ -14,6 +14,7 @@ mod lookup_user;
 mod reactivate_user;
 mod unblock_user;
 mod update_user;
+mod watch_users;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,9 +23,10 @@ use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::call::CallContext;
-use super::{PageTokens, RequestFingerprints};
+use super::{PageTokens, RequestFingerprints, ResumeTokens};
 use crate::derived_ids::DerivedIds;
 use crate::domain::{PasswordPolicy, ProfileField};
+use crate::feed::UserFeed;
 use crate::id_tokens::IdTokens;
 use crate::password_hashing::PasswordHasher;
 use crate::proto::identity::v1::user_service_server::UserService;
@@ -34,7 +36,7 @@ use crate::proto::identity::v1::{
     DeleteUserResponse, ExportUserRequest, ExportUserResponse, GetUserRequest, GetUserResponse,
     ImportUsersRequest, ImportUsersResponse, ListUsersRequest, ListUsersResponse, LookupUserRequest,
     LookupUserResponse, ReactivateUserRequest, ReactivateUserResponse, UnblockUserRequest,
-    UnblockUserResponse, UpdateUserRequest, UpdateUserResponse,
+    UnblockUserResponse, UpdateUserRequest, UpdateUserResponse, WatchUsersRequest,
 };
 use crate::repositories::{
     LoginAttemptRepository, OAuthAccountRepository, RequestIdRepository, SessionRepository,
@@ -69,6 +71,10 @@ pub struct Users {
     pub page_tokens: PageTokens,
     /// Tells requests apart.
     pub fingerprints: RequestFingerprints,
+    /// The changes.
+    pub feed: UserFeed,
+    /// Makes and reads resume tokens.
+    pub resume_tokens: ResumeTokens,
     /// The providers.
     pub id_tokens: IdTokens,
     /// Makes the ids of users that a repeated import finds again.
@@ -132,6 +138,18 @@ impl UserService for UserServiceImpl {
         let (context, message) = CallContext::split(request)?;
         Ok(Response::new(
             batch_get_users::batch_get_users(&self.0, &context, message).await?,
+        ))
+    }
+
+    type WatchUsersStream = watch_users::WatchUsersStream;
+
+    async fn watch_users(
+        &self,
+        request: Request<WatchUsersRequest>,
+    ) -> Result<Response<Self::WatchUsersStream>, Status> {
+        let (context, message) = CallContext::split(request)?;
+        Ok(Response::new(
+            watch_users::watch_users(&self.0, &context, message).await?,
         ))
     }
 

@@ -1,0 +1,2 @@
+DROP TABLE departed_users;
+DROP TABLE user_watch;

@@ -373,6 +373,22 @@ def check_watching(users):
     )
 
 
+def check_moving(users, auth):
+    """A user with the hash of another system comes in, signs in, and gets its data out again."""
+    email = new_email()
+    # What Django writes for "correct horse battery".
+    django = "pbkdf2_sha256$1000$saltsaltsalt1234$wheZis4WMGFy+7bhdev/G/YeD76DK1WUFiU5ngBGWLk="
+    results = users.ImportUsers(
+        users=[{"email": email, "password_hash": django}, {"email": "no email"}]
+    ).results
+    outcomes = [enum_name(result, "outcome") for result in results]
+    expect_equal(outcomes, ["IMPORT_OUTCOME_CREATED", "IMPORT_OUTCOME_REFUSED"], "the outcomes")
+    expect_equal(results[1].violations[0].field, "email", "the field that is refused")
+    auth.SignInWithPassword(identifier=email, password="correct horse battery")
+    items = [item.WhichOneof("item") for item in users.ExportUser(user_id=results[0].user_id)]
+    expect_equal(items, ["user", "session", "login_attempt", "user_event"], "the export")
+
+
 def check_deletion(users, user):
     users.DeleteUser(user_id=user.id)
     for call, field, value in (
@@ -401,6 +417,7 @@ def check_everything(channel, reflection, users, strangers, service, operations,
     check_refusals(users, user, stale_etag=created.etag)
     check_deletion(users, user)
     check_watching(users)
+    check_moving(users, signing_in.auth)
     signing_in.check()
     accounts.check()
     # A method added to the contract has to be added here as well.

@@ -6,6 +6,7 @@ mod help;
 mod import;
 mod keys;
 mod purge;
+mod relocate;
 mod start;
 
 use crate::support::Behaviour;
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Behaviour> {
         import::tests(),
         keys::tests(),
         purge::tests(),
+        relocate::tests(),
         start::tests(),
     ]
     .concat()

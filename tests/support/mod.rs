@@ -13,7 +13,7 @@ mod process;
 mod proxy;
 mod server;
 mod service_tokens;
-mod sql;
+pub mod sql;
 mod system;
 mod trial;
 mod wait;

@@ -22,10 +22,7 @@ async fn num_15_a_person_gets_everything_that_is_held_and_nothing_about_others(t
     let other = server.create(other).await.unwrap();
     server.sign_in(&other.email, PASSWORD).await.unwrap();
     server.sign_in(&user.email, PASSWORD).await.unwrap();
-    server
-        .sign_in(&user.email, "not the password")
-        .await
-        .unwrap_err();
+    server.sign_in(&user.email, "not the password").await.unwrap_err();
     server.sign_in(&user.email, PASSWORD).await.unwrap();
     link(&t, &server, &user.id, "ada").await.unwrap();
 

@@ -91,12 +91,9 @@ impl Authenticator {
             policy,
             now,
         };
-        match self
-            .0
-            .oauth_accounts
-            .sign_in(Command::new(sign_in, origin))
-            .await?
-        {
+        // On the heap: what a transaction keeps while it runs is a lot to carry along.
+        let deciding = Box::pin(self.0.oauth_accounts.sign_in(Command::new(sign_in, origin)));
+        match deciding.await? {
             IdTokenDecision::SignedIn { user, is_new } => {
                 session.user_id = user.id;
                 Ok(SignedInWithIdToken {

@@ -94,8 +94,7 @@ async fn measure(database: &str, url: &str, directory: &Path) -> Value {
         let share = median / statement[1];
         println!("{name:<30} {median:>8.0} ({lowest:.0} to {highest:.0}), {share:.2} of the statement");
     }
-    let figure =
-        |[lowest, median, highest]: [f64; 3]| json!({ "lowest": lowest, "median": median, "highest": highest });
+    let figure = |[lowest, median, highest]: [f64; 3]| json!({ "lowest": lowest, "median": median, "highest": highest });
     json!({
         "database": database,
         "users": count,
@@ -136,7 +135,8 @@ async fn by_calls(address: SocketAddr, count: usize, round: usize) -> f64 {
             tokio::spawn(async move {
                 let channel = channel(address);
                 for batch in (caller..count / PER_CALL).step_by(CALLERS) {
-                    let users = (0..PER_CALL).map(|number| user(&format!("call{round}-{batch}"), number));
+                    let users =
+                        (0..PER_CALL).map(|number| user(&format!("call{round}-{batch}"), number));
                     call(&channel, users.collect()).await.expect("an import");
                 }
             })
@@ -157,7 +157,10 @@ async fn by_statement(url: &str, count: usize, round: usize) -> f64 {
         );
         ("randomblob(16)", series)
     } else {
-        ("gen_random_uuid()", format!("generate_series(1, {count}) AS n(i)"))
+        (
+            "gen_random_uuid()",
+            format!("generate_series(1, {count}) AS n(i)"),
+        )
     };
     let email = format!("'row{round}-' || i || '@example.com'");
     let statement = format!(
@@ -165,9 +168,13 @@ async fn by_statement(url: &str, count: usize, round: usize) -> f64 {
     );
     let begun = Instant::now();
     if url.starts_with("sqlite") {
-        support::sql::execute_on_sqlite(url, &statement).await.expect("the statement");
+        support::sql::execute_on_sqlite(url, &statement)
+            .await
+            .expect("the statement");
     } else {
-        support::sql::query_postgres(url, &statement).await.expect("the statement");
+        support::sql::query_postgres(url, &statement)
+            .await
+            .expect("the statement");
     }
     begun.elapsed().as_secs_f64()
 }

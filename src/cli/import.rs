@@ -203,9 +203,10 @@ impl Import<'_> {
 
 /// Tells where a line is no user, without quoting it.
 fn not_json(error: &serde_json::Error) -> ImportMistakes {
-    let text = match error.classify() {
-        serde_json::error::Category::Data => "must be an object with the fields of ImportedUser only",
-        _ => "must be JSON",
+    let text = if error.is_data() {
+        "must be an object with the fields of ImportedUser only"
+    } else {
+        "must be JSON"
     };
     vec![(
         "line",

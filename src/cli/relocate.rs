@@ -56,7 +56,10 @@ pub(super) async fn run(settings: &Settings, arguments: &ArgMatches) -> Result<(
             table.name, table.rows, table.digest
         ));
     };
-    source.relocate(&target, report).await.map_err(failed)?;
+    source
+        .relocate(&target, report)
+        .await
+        .map_err(|error| failed(&error))?;
     output::say(&format!(
         "\nEverything is there, and the same. Next:\n\
          1. Start the servers with DATABASE_URL set to the new database, and with the same master key:\n   \
@@ -69,8 +72,8 @@ pub(super) async fn run(settings: &Settings, arguments: &ArgMatches) -> Result<(
     Ok(())
 }
 
-fn failed(error: RelocationError) -> CommandError {
-    let variable = match &error {
+fn failed(error: &RelocationError) -> CommandError {
+    let variable = match error {
         RelocationError::Source(_) => "DATABASE_URL",
         RelocationError::WrongKind
         | RelocationError::NotEmpty(_)

@@ -243,7 +243,7 @@ impl Turn {
             };
             if imported::verify(password.reveal().as_bytes(), &hash) {
                 let outcome = bcrypt::hash(password.reveal(), cost);
-                return (outcome.map(|hash| Some(PasswordHash::new(hash))), None);
+                return (outcome.map(|new| Some(PasswordHash::new(new))), None);
             }
             let outcome = bcrypt::verify(password.reveal(), decoy.reveal());
             (outcome.map(|_| None), None)

@@ -154,10 +154,10 @@ async fn f01_signatures_that_are_not_of_the_key(t: Test) {
             text("kid").into_bytes(),
         ] {
             for alg in ["HS256", key.alg()] {
-                let header = json!({ "alg": alg, "kid": key.kid, "typ": "JWT" }).to_string();
-                let message = format!("{}.{body}", URL_SAFE_NO_PAD.encode(header));
-                let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), message.as_bytes());
-                let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag));
+                let head = json!({ "alg": alg, "kid": key.kid, "typ": "JWT" }).to_string();
+                let signed = format!("{}.{body}", URL_SAFE_NO_PAD.encode(head));
+                let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), signed.as_bytes());
+                let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag));
                 assert_rejected(&server, "HMAC with the public key", &token).await;
             }
         }

@@ -283,8 +283,8 @@ async fn f13_providers_are_asked_over_tls(t: Test) {
     // Nobody vouches for it to a server that does not know the authority.
     let stranger = Authority::new();
     std::fs::write(t.directory().join("stranger.pem"), stranger.pem()).unwrap();
-    let stranger = t.directory().join("stranger.pem").display().to_string();
-    let careful = start(&t, &issuer, &[("IDENTITY_PROVIDER_CA_FILE", &stranger)]).await;
+    let other_file = t.directory().join("stranger.pem").display().to_string();
+    let careful = start(&t, &issuer, &[("IDENTITY_PROVIDER_CA_FILE", &other_file)]).await;
     let token = issuer.token(&t, "1", EMAIL);
     assert_unavailable(
         careful.sign_in_with_id_token(PROVIDER, &token).await.map(drop),

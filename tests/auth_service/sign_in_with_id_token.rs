@@ -322,13 +322,13 @@ async fn f04_an_email_of_an_existing_user_is_no_proof(t: Test) {
     for verified in [json!(false), json!("true"), json!(1), json!(null)] {
         let mut claims = issuer.claims_with_email(&t, "1", EMAIL, true);
         claims["email_verified"] = verified;
-        let token = issuer.sign(&claims);
-        link_required(server.sign_in_with_id_token(PROVIDER, &token).await.map(drop));
+        let doubtful = issuer.sign(&claims);
+        link_required(server.sign_in_with_id_token(PROVIDER, &doubtful).await.map(drop));
     }
     let mut silent = issuer.claims_with_email(&t, "1", EMAIL, true);
     silent.as_object_mut().unwrap().remove("email_verified");
-    let token = issuer.sign(&silent);
-    link_required(server.sign_in_with_id_token(PROVIDER, &token).await.map(drop));
+    let unsaid = issuer.sign(&silent);
+    link_required(server.sign_in_with_id_token(PROVIDER, &unsaid).await.map(drop));
 
     // Nor if it is the same address only after normalisation.
     let wide = issuer.token(&t, "1", "\u{ff41}da@example.com");
@@ -390,10 +390,10 @@ async fn f06_a_provider_that_does_not_decide_about_an_address_joins_nobody(t: Te
     claims["sub"] = json!("2");
     claims["email"] = json!(EMAIL);
     claims["hd"] = json!("example.com");
-    let response = server
+    let joined = server
         .sign_in_with_id_token("google", &issuer.sign(&claims))
         .await;
-    assert_eq!(response.unwrap().user.unwrap().id, user.id);
+    assert_eq!(joined.unwrap().user.unwrap().id, user.id);
 }
 
 async fn f09_fifty_first_sign_ins_at_once_begin_one_user(t: Test) {

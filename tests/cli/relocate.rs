@@ -23,7 +23,8 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// Of the user with a password that another system has hashed.
-const IMPORTED: &str = "pbkdf2_sha256$1000$saltsaltsalt1234$wheZis4WMGFy+7bhdev/G/YeD76DK1WUFiU5ngBGWLk=";
+const IMPORTED: &str =
+    "pbkdf2_sha256$1000$saltsaltsalt1234$wheZis4WMGFy+7bhdev/G/YeD76DK1WUFiU5ngBGWLk=";
 
 fn sqlite_url(t: &Test) -> String {
     format!("sqlite://{}", t.directory().join("embedded.db").display())
@@ -52,14 +53,14 @@ async fn everything_moves_and_goes_on_as_before(t: Test) {
     ]
     .concat();
     let embedded = t.start_with(&settings).await;
-    let (code, token, stderr) = t
+    let made = t
         .run(
             &[("DATABASE_URL", &source)],
             &["service-token", "create", "admin", "--scope", "admin"],
         )
         .await;
-    assert_eq!((code, stderr.as_str()), (0, ""));
-    let token = token.trim();
+    assert_eq!((made.0, made.2.as_str()), (0, ""));
+    let token = made.1.trim();
     let admin = embedded.with_token(token);
     let ada = new_user()
         .email("ada@example.com")
@@ -135,21 +136,21 @@ async fn everything_moves_and_goes_on_as_before(t: Test) {
     let server = t
         .start_with(&[[AUTH].as_slice(), &with_shared_issuer()].concat())
         .await;
-    let admin = server.with_token(token);
+    let moved = server.with_token(token);
     let after = (
-        get(&admin, &ada.id).await,
-        get(&admin, &bob).await,
-        history_types(&admin, &ada.id).await,
-        list(&admin, &ada.id).await.unwrap(),
+        get(&moved, &ada.id).await,
+        get(&moved, &bob).await,
+        history_types(&moved, &ada.id).await,
+        list(&moved, &ada.id).await.unwrap(),
     );
     assert_eq!(after, before);
-    assert!(admin.is_active(&tokens.access_token).await);
-    admin.refresh(&tokens.refresh_token).await.unwrap();
-    admin
+    assert!(moved.is_active(&tokens.access_token).await);
+    moved.refresh(&tokens.refresh_token).await.unwrap();
+    moved
         .sign_in("bob@example.com", "correct horse battery")
         .await
         .unwrap();
-    admin.create_user("new@example.com").await;
+    moved.create_user("new@example.com").await;
 }
 
 async fn a_target_that_is_not_empty_is_left_alone(t: Test) {
@@ -176,8 +177,7 @@ async fn a_row_that_arrives_different_stops_the_move(t: Test) {
     embedded.create_user("ada@example.com").await;
     embedded.create_user("bob@example.com").await;
     embedded.shutdown().await;
-    let (code, ..) = t.run(&[], &["migrate", "up"]).await;
-    assert_eq!(code, 0);
+    assert_eq!(t.run(&[], &["migrate", "up"]).await.0, 0);
     t.sql(
         "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN NEW.version := NEW.version + 1; RETURN NEW; END $$;
@@ -190,7 +190,10 @@ async fn a_row_that_arrives_different_stops_the_move(t: Test) {
     let (code, _, stderr) = relocate(&t).await;
 
     assert_eq!(code, 1);
-    assert!(stderr.contains("does not hold the rows of the source"), "{stderr}");
+    assert!(
+        stderr.contains("does not hold the rows of the source"),
+        "{stderr}"
+    );
     let count = "SELECT CAST(count(*) AS TEXT) AS value FROM users";
     assert_eq!(t.sql_value(count).await.unwrap(), "0");
 }
@@ -204,7 +207,10 @@ async fn only_sqlite_moves_and_only_to_postgresql(t: Test) {
     assert_eq!(code, 1);
     assert!(stderr.contains("only an SQLite file can be moved"), "{stderr}");
 
-    let (code, _, stderr) = t.run(&[], &["move", "--to", "mysql://secret@host/db"]).await;
-    assert_eq!(code, 1);
-    assert!(stderr.contains("--to") && !stderr.contains("secret"), "{stderr}");
+    let wrong = t.run(&[], &["move", "--to", "mysql://secret@host/db"]).await;
+    assert_eq!(wrong.0, 1);
+    assert!(
+        wrong.2.contains("--to") && !wrong.2.contains("secret"),
+        "{wrong:?}"
+    );
 }

@@ -64,9 +64,9 @@ async fn m03_events_survive_the_wider_check_and_its_end(t: Test) {
         .await
         .unwrap();
     // PostgreSQL has given a number to the event that it refused.
-    let numbered = |steps: &[i64]| -> Vec<String> {
+    let numbered = |after: &[i64]| -> Vec<String> {
         let first: i64 = first.parse().unwrap();
-        steps.iter().map(|step| (first + step).to_string()).collect()
+        after.iter().map(|offset| (first + offset).to_string()).collect()
     };
 
     migrate(&t, &["up"]).await;
@@ -74,19 +74,19 @@ async fn m03_events_survive_the_wider_check_and_its_end(t: Test) {
     assert_eq!(events(&t).await, before);
     write(&t, "oauth_account_unlinked").await.unwrap();
     write(&t, "user_created").await.unwrap();
-    let numbers = t
+    let rows = t
         .sql_values("SELECT sequence AS value FROM user_events ORDER BY sequence")
         .await;
-    let numbers: Vec<String> = numbers.into_iter().flatten().collect();
+    let numbers: Vec<String> = rows.into_iter().flatten().collect();
     assert_eq!(numbers, numbered(&[0, 1, 3, 4]));
 
     // The version before cannot read the new types; the others stay, and so does the counter.
     migrate(&t, &["down", "--steps", &steps]).await;
-    let numbers = t
+    let left = t
         .sql_values("SELECT sequence AS value FROM user_events ORDER BY sequence")
         .await;
-    let numbers: Vec<String> = numbers.into_iter().flatten().collect();
-    assert_eq!(numbers, numbered(&[0, 1, 4]));
+    let kept: Vec<String> = left.into_iter().flatten().collect();
+    assert_eq!(kept, numbered(&[0, 1, 4]));
     assert_eq!(events(&t).await[..2], before);
     write(&t, "password_set").await.unwrap();
     let newest = t

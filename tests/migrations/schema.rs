@@ -43,7 +43,7 @@ async fn every_table_and_column_has_a_comment(t: Test) {
              WHERE attrelid IN ('users'::regclass, 'request_ids'::regclass) AND attnum > 0",
         )
         .await;
-    assert_eq!(columns.as_deref(), Some("25"));
+    assert_eq!(columns.as_deref(), Some("26"));
 }
 
 async fn num_13_ids_of_rows_made_by_hand_are_random(t: Test) {

@@ -105,22 +105,22 @@ async fn f08_only_the_user_itself_and_only_a_moment_after_signing_in(t: Test) {
     // Ten minutes after the sign-in the token is not enough, however fresh it is itself.
     t.clock.advance(TimeDelta::minutes(10) + TimeDelta::seconds(1));
     let later = service.refresh(&tokens.refresh_token).await.unwrap();
-    let as_ada = server.with_token(&later.access_token);
+    let stale = server.with_token(&later.access_token);
     assert_failed(
-        link(&t, &as_ada, &ada.id, "2").await,
+        link(&t, &stale, &ada.id, "2").await,
         Code::Unauthenticated,
         "REAUTHENTICATION_REQUIRED",
     );
     assert_failed(
-        unlink(&as_ada, &ada.id, &account.id).await,
+        unlink(&stale, &ada.id, &account.id).await,
         Code::Unauthenticated,
         "REAUTHENTICATION_REQUIRED",
     );
-    assert_eq!(list(&as_ada, &ada.id).await.unwrap().len(), 1);
+    assert_eq!(list(&stale, &ada.id).await.unwrap().len(), 1);
     // A new sign-in is, and services do not have to sign in.
     let again = service.sign_in(EMAIL, PASSWORD).await.unwrap();
-    let as_ada = server.with_token(&again.access_token);
-    link(&t, &as_ada, &ada.id, "2").await.unwrap();
+    let fresh = server.with_token(&again.access_token);
+    link(&t, &fresh, &ada.id, "2").await.unwrap();
     link(&t, &service, &ada.id, "3").await.unwrap();
     let own = history_types(&service, &ada.id).await;
     assert_eq!(own.len(), 4, "{own:?}");

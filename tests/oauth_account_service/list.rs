@@ -75,8 +75,8 @@ async fn g01_a_page_token_is_of_one_user(t: Test) {
     }
     let (_, token) = page(&server, &user.id, 1, "").await.unwrap();
     page(&server, &user.id.to_uppercase(), 1, &token).await.unwrap();
-    for (user_id, token) in [(NOBODY, token.as_str()), (user.id.as_str(), "made-up")] {
-        let outcome = page(&server, user_id, 1, token).await;
+    for (user_id, wrong) in [(NOBODY, token.as_str()), (user.id.as_str(), "made-up")] {
+        let outcome = page(&server, user_id, 1, wrong).await;
         assert_refused(outcome, "page_token", "INVALID_PAGE_TOKEN");
     }
 }

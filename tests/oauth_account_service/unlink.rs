@@ -67,11 +67,11 @@ async fn what_is_left_says_how_the_account_goes_on(t: Test) {
         .user
         .unwrap();
     assert_eq!(user.auth_provider(), AuthProvider::Google);
-    let google = list(&server, &user.id).await.unwrap().remove(0);
+    let first = list(&server, &user.id).await.unwrap().remove(0);
     let (corp, linked) = link(&t, &server, &user.id, "1").await.unwrap();
     assert_eq!(linked.auth_provider(), AuthProvider::Google);
 
-    let without_google = unlink(&server, &user.id, &google.id).await.unwrap();
+    let without_google = unlink(&server, &user.id, &first.id).await.unwrap();
     assert_eq!(without_google.auth_provider(), AuthProvider::Oidc);
     assert_failed(
         unlink(&server, &user.id, &corp.id).await,

@@ -35,17 +35,23 @@ async fn num_15_a_person_gets_everything_that_is_held_and_nothing_about_others(t
     assert_eq!(accounts.count(), 1);
     let attempts: Vec<bool> = items
         .iter()
-        .filter_map(|item| match item {
-            Item::LoginAttempt(attempt) => Some(attempt.success),
-            _ => None,
+        .filter_map(|item| {
+            if let Item::LoginAttempt(attempt) = item {
+                Some(attempt.success)
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!(attempts, [true, false, true], "the newest first");
     let events: Vec<UserEventType> = items
         .iter()
-        .filter_map(|item| match item {
-            Item::UserEvent(event) => Some(event.r#type()),
-            _ => None,
+        .filter_map(|item| {
+            if let Item::UserEvent(event) = item {
+                Some(event.r#type())
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!(

@@ -86,8 +86,11 @@ async fn rag_02_an_account_that_began_with_a_provider_has_a_linked_account(t: Te
         let updated = t
             .sql(&format!("UPDATE users SET auth_provider = '{provider}'"))
             .await;
-        let error = updated.expect_err(provider);
-        assert!(error.contains("users_credential_check"), "{provider}: {error}");
+        let refusal = updated.expect_err(provider);
+        assert!(
+            refusal.contains("users_credential_check"),
+            "{provider}: {refusal}"
+        );
     }
     let ada = accounts
         .create_user(new_with_google("ada@example.com", "1"))

@@ -41,9 +41,12 @@ async fn long_lists_are_exported_whole(t: Test) {
 
     let attempts: Vec<&str> = items
         .iter()
-        .filter_map(|item| match item {
-            Item::LoginAttempt(attempt) => Some(attempt.id.as_str()),
-            _ => None,
+        .filter_map(|item| {
+            if let Item::LoginAttempt(attempt) = item {
+                Some(attempt.id.as_str())
+            } else {
+                None
+            }
         })
         .collect();
     let different: std::collections::BTreeSet<_> = attempts.iter().collect();

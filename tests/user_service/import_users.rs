@@ -100,7 +100,7 @@ async fn users_are_as_the_other_system_had_them(t: Test) {
         is_active: Some(false),
         is_blocked: true,
         block_reason: "owes the turf a fortune".to_owned(),
-        create_time: Some(created.clone()),
+        create_time: Some(created),
         ..ImportedUser::default()
     };
 

@@ -104,12 +104,12 @@ fn parse_bcrypt(text: &str) -> Result<PasswordHash, Invalid> {
     /// Each step doubles the work; beyond this, verifying one takes seconds.
     const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
     let mut pieces = text.split('$').skip(1);
-    let (version, cost, rest) = (pieces.next(), pieces.next(), pieces.next().unwrap_or_default());
+    let (version, digits, rest) = (pieces.next(), pieces.next(), pieces.next().unwrap_or_default());
     let is_known = version.is_some_and(|version| ["2a", "2b", "2y"].contains(&version));
     let is_base64 = rest
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || [b'.', b'/'].contains(&byte));
-    let has_cost = cost.is_some_and(|digits| digits.len() == 2);
+    let has_cost = digits.is_some_and(|cost| cost.len() == 2);
     if text.len() != CHARACTERS || !is_known || !is_base64 || !has_cost || pieces.next().is_some() {
         return Err(no_hash());
     }
@@ -237,7 +237,7 @@ impl<'a> Parameters<'a> {
 /// Reads what Django writes for PBKDF2 and scrypt. Its salts are texts.
 fn parse_django(text: &str) -> Result<HashParts, Invalid> {
     let pieces: Vec<&str> = text.split('$').collect();
-    let number = |text: &str| text.parse().map_err(|_| no_hash()).and_then(positive);
+    let number = |digits: &str| digits.parse().map_err(|_| no_hash()).and_then(positive);
     let (scheme, salt, hash) = match pieces.as_slice() {
         ["scrypt", n, salt, block_size, parallelism, hash] => {
             let n = number(n)?;

@@ -48,10 +48,10 @@ pub(super) async fn import_users(
         .map(|(index, user)| {
             let generate = || match &record {
                 Some(record) => {
-                    let (request, place) = (record.request_id.to_string(), index.to_string());
+                    let (call, place) = (record.request_id.to_string(), index.to_string());
                     users
                         .derived_ids
-                        .user_id(&["ImportUsers", &record.caller, &request, &place])
+                        .user_id(&["ImportUsers", &record.caller, &call, &place])
                 }
                 None => UserId::generate(context.now),
             };
@@ -132,8 +132,8 @@ fn result(id: UserId, outcome: ImportOutcome) -> ImportUserResult {
             description: text.to_owned(),
         }])
     };
-    let accepted = |outcome: proto::ImportOutcome| ImportUserResult {
-        outcome: outcome.into(),
+    let accepted = |said: proto::ImportOutcome| ImportUserResult {
+        outcome: said.into(),
         user_id: id.to_string(),
         violations: Vec::new(),
     };

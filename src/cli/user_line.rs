@@ -7,7 +7,8 @@ use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    BirthDate, FirebasePassword, ForeignPasswordHash, ImportRecord, Invalid, Profile, User,
+    BirthDate, FirebasePassword, ForeignPassword, ForeignPasswordHash, ImportRecord, Invalid, Profile,
+    User,
 };
 
 /// The line of a user. Its `Debug` prints nothing of it.
@@ -63,6 +64,19 @@ struct FirebaseLine {
     memory_cost: u32,
 }
 
+impl FirebaseLine {
+    fn password(&self) -> FirebasePassword<'_> {
+        FirebasePassword {
+            hash: &self.password_hash,
+            salt: &self.salt,
+            signer_key: &self.signer_key,
+            salt_separator: &self.salt_separator,
+            rounds: self.rounds,
+            memory_cost: self.memory_cost,
+        }
+    }
+}
+
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde hands fields over by reference"
@@ -108,25 +122,13 @@ impl UserLine {
     }
 
     fn password(&self) -> Result<Option<ForeignPasswordHash>, Invalid> {
-        let text = Some(self.password_hash.as_str()).filter(|text| !text.is_empty());
-        match (text, &self.keycloak_password, &self.firebase_password) {
-            (None, None, None) => Ok(None),
-            (Some(text), None, None) => ForeignPasswordHash::parse(text).map(Some),
-            (None, Some(keycloak), None) => {
-                ForeignPasswordHash::parse_keycloak(&keycloak.secret_data, &keycloak.credential_data)
-                    .map(Some)
-            }
-            (None, None, Some(firebase)) => ForeignPasswordHash::parse_firebase(&FirebasePassword {
-                hash: &firebase.password_hash,
-                salt: &firebase.salt,
-                signer_key: &firebase.signer_key,
-                salt_separator: &firebase.salt_separator,
-                rounds: firebase.rounds,
-                memory_cost: firebase.memory_cost,
-            })
-            .map(Some),
-            _ => Err(Invalid::format("must be the only password")),
+        let keycloak = self.keycloak_password.as_ref();
+        ForeignPassword {
+            text: &self.password_hash,
+            keycloak: keycloak.map(|one| (one.secret_data.as_str(), one.credential_data.as_str())),
+            firebase: self.firebase_password.as_ref().map(FirebaseLine::password),
         }
+        .parse()
     }
 
     /// Writes a user down, without the hash of its password unless that is wanted.

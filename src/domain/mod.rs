@@ -45,7 +45,9 @@ pub use event::{
 pub use identifier::Identifier;
 pub use import::{ImportMistakes, ImportOutcome, ImportRecord, ImportUsers};
 pub(crate) use imported_password::{Argon2Variant, Digest, HashParts, Scheme};
-pub use imported_password::{FirebasePassword, ForeignPasswordHash, ImportedPasswordHash};
+pub use imported_password::{
+    FirebasePassword, ForeignPassword, ForeignPasswordHash, ImportedPasswordHash,
+};
 pub use lockout::{
     ClearLockout, Lockout, LockoutKey, LockoutPolicy, LockoutSubject, LoginAttempt, LoginFailure,
     NewLoginAttempt, Reservation, ReserveAttempt,

@@ -216,10 +216,10 @@ fn breaches_of_ids() -> Vec<Breach> {
 
 /// So many items that are as they should be.
 fn items(field: &FieldDescriptor, count: usize) -> Value {
-    let item = if matches!(field.kind(), Kind::Enum(_)) {
-        Value::EnumNumber(1)
-    } else {
-        Value::String(UUID.to_owned())
+    let item = match field.kind() {
+        Kind::Enum(_) => Value::EnumNumber(1),
+        Kind::Message(message) => Value::Message(DynamicMessage::new(message)),
+        _ => Value::String(UUID.to_owned()),
     };
     Value::List(vec![item; count])
 }

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-pub use spellings::FirebasePassword;
+pub use spellings::{FirebasePassword, ForeignPassword};
 
 use super::{Invalid, PasswordHash};
 

@@ -12,7 +12,7 @@ impl ForeignPasswordHash {
 
     /// Accepts a hash as a text: one of bcrypt (`$2a$`, `$2b$`, `$2y$`), a PHC string of Argon2i, Argon2id, scrypt or
     /// PBKDF2, or as Django writes them.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if text.len() > Self::MAX_BYTES {
             return Err(Invalid::too_long(Self::MAX_BYTES, "bytes"));
         }
@@ -30,7 +30,7 @@ impl ForeignPasswordHash {
     }
 
     /// Accepts a credential as Keycloak exports it: two texts of JSON.
-    pub fn parse_keycloak(secret_data: &str, credential_data: &str) -> Result<Self, Invalid> {
+    fn parse_keycloak(secret_data: &str, credential_data: &str) -> Result<Self, Invalid> {
         if secret_data.len() + credential_data.len() > Self::MAX_BYTES {
             return Err(Invalid::too_long(Self::MAX_BYTES, "bytes"));
         }
@@ -40,7 +40,7 @@ impl ForeignPasswordHash {
     }
 
     /// Accepts a password as Firebase exports it, with the parameters of the project.
-    pub fn parse_firebase(password: &FirebasePassword<'_>) -> Result<Self, Invalid> {
+    fn parse_firebase(password: FirebasePassword<'_>) -> Result<Self, Invalid> {
         let longest = [
             password.hash,
             password.salt,
@@ -66,6 +66,32 @@ impl ForeignPasswordHash {
             hash,
         };
         Ok(Self::Other(parts.check()?.spell()))
+    }
+}
+
+/// A password in the spelling in which somebody brings it along.
+#[derive(Clone, Copy)]
+pub struct ForeignPassword<'a> {
+    /// As a text; none if empty.
+    pub text: &'a str,
+    /// As Keycloak exports it: `secretData` and `credentialData`.
+    pub keycloak: Option<(&'a str, &'a str)>,
+    /// As Firebase exports it.
+    pub firebase: Option<FirebasePassword<'a>>,
+}
+
+impl ForeignPassword<'_> {
+    /// Accepts the hash in the one spelling that is used, if any is.
+    pub fn parse(self) -> Result<Option<ForeignPasswordHash>, Invalid> {
+        match (self.text, self.keycloak, self.firebase) {
+            ("", None, None) => Ok(None),
+            (text, None, None) => ForeignPasswordHash::parse(text).map(Some),
+            ("", Some((secret_data, credential_data)), None) => {
+                ForeignPasswordHash::parse_keycloak(secret_data, credential_data).map(Some)
+            }
+            ("", None, Some(firebase)) => ForeignPasswordHash::parse_firebase(firebase).map(Some),
+            _ => Err(Invalid::format("must be the only password")),
+        }
     }
 }
 

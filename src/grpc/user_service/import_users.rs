@@ -2,8 +2,8 @@
 
 use super::Users;
 use crate::domain::{
-    FirebasePassword, ForeignPasswordHash, ImportMistakes, ImportOutcome, ImportRecord, ImportUsers,
-    Invalid, User, UserId,
+    FirebasePassword, ForeignPassword, ForeignPasswordHash, ImportMistakes, ImportOutcome, ImportRecord,
+    ImportUsers, Invalid, User, UserId,
 };
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
@@ -103,25 +103,21 @@ fn import_record(user: ImportedUser, context: &CallContext) -> ImportRecord {
 }
 
 fn password(user: &ImportedUser) -> Result<Option<ForeignPasswordHash>, Invalid> {
-    let text = Some(user.password_hash.as_str()).filter(|text| !text.is_empty());
-    match (text, &user.keycloak_password, &user.firebase_password) {
-        (None, None, None) => Ok(None),
-        (Some(text), None, None) => ForeignPasswordHash::parse(text).map(Some),
-        (None, Some(keycloak), None) => {
-            ForeignPasswordHash::parse_keycloak(&keycloak.secret_data, &keycloak.credential_data)
-                .map(Some)
-        }
-        (None, None, Some(firebase)) => ForeignPasswordHash::parse_firebase(&FirebasePassword {
-            hash: &firebase.password_hash,
-            salt: &firebase.salt,
-            signer_key: &firebase.signer_key,
-            salt_separator: &firebase.salt_separator,
-            rounds: firebase.rounds,
-            memory_cost: firebase.memory_cost,
-        })
-        .map(Some),
-        _ => Err(Invalid::format("must be the only password")),
+    let keycloak = user.keycloak_password.as_ref();
+    let firebase = user.firebase_password.as_ref();
+    ForeignPassword {
+        text: &user.password_hash,
+        keycloak: keycloak.map(|one| (one.secret_data.as_str(), one.credential_data.as_str())),
+        firebase: firebase.map(|one| FirebasePassword {
+            hash: &one.password_hash,
+            salt: &one.salt,
+            signer_key: &one.signer_key,
+            salt_separator: &one.salt_separator,
+            rounds: one.rounds,
+            memory_cost: one.memory_cost,
+        }),
     }
+    .parse()
 }
 
 fn result(id: UserId, outcome: ImportOutcome) -> ImportUserResult {

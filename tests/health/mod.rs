@@ -25,10 +25,11 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The names that follow the database.
-const FOLLOWERS: [&str; 7] = [
+const FOLLOWERS: [&str; 8] = [
     "",
     "identity.v1.AuthService",
     "identity.v1.CredentialService",
+    "identity.v1.OAuthAccountService",
     "identity.v1.SecurityService",
     "identity.v1.SessionService",
     "identity.v1.StatusService",

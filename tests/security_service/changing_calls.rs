@@ -3,11 +3,12 @@
 use identity::proto::identity::v1::{
     BlockUserRequest, ChangePasswordRequest, ClearLockoutRequest, ConfirmEmailVerificationRequest,
     ConfirmPasswordResetRequest, CreateEmailVerificationRequest, CreatePasswordResetRequest,
-    CreateUserRequest, DeactivateUserRequest, DeleteUserRequest, LinkOAuthAccountRequest,
-    ReactivateUserRequest, RefreshTokensRequest, RemovePasswordRequest, RevokeAllSessionsRequest,
-    RevokeSessionRequest, SetPasswordRequest, SignInWithIdTokenRequest, SignInWithPasswordRequest,
-    SignOutRequest, SignUpRequest, Tokens, UnblockUserRequest, UnlinkOAuthAccountRequest,
-    UpdateUserRequest, User, UserEventType, VerifyPasswordRequest, clear_lockout_request,
+    CreateUserRequest, DeactivateUserRequest, DeleteUserRequest, ImportUsersRequest,
+    LinkOAuthAccountRequest, ReactivateUserRequest, RefreshTokensRequest, RemovePasswordRequest,
+    RevokeAllSessionsRequest, RevokeSessionRequest, SetPasswordRequest, SignInWithIdTokenRequest,
+    SignInWithPasswordRequest, SignOutRequest, SignUpRequest, Tokens, UnblockUserRequest,
+    UnlinkOAuthAccountRequest, UpdateUserRequest, User, UserEventType, VerifyPasswordRequest,
+    clear_lockout_request,
 };
 use identity::proto::{DESCRIPTOR_SET, google::r#type::Date};
 use prost::Message;
@@ -18,6 +19,7 @@ use crate::security::raw::{RawAnswer, RawCall};
 use crate::session_service::calls::{block, deactivate};
 use crate::support::issuer::{PROVIDER, shared_issuer, with_shared_issuer};
 use crate::support::{Clients, PASSWORD, Test};
+use crate::user_service::import_users::with_email;
 
 /// Another password that is accepted.
 const OTHER_PASSWORD: &str = "wrong donkey charger";
@@ -151,7 +153,7 @@ impl ReadyCall {
 /// one says here what must be on record of it.
 pub async fn prepare(t: &Test, clients: &Clients, method: Method) -> ReadyCall {
     let email = format!("{}@example.com", method.name.to_lowercase());
-    let is_new = ["CreateUser", "SignUp"].contains(&method.name.as_str());
+    let is_new = ["CreateUser", "ImportUsers", "SignUp"].contains(&method.name.as_str());
     let (user_id, tokens) = if is_new {
         (String::new(), Tokens::default())
     } else {
@@ -186,6 +188,13 @@ async fn request(
     let user_id = || id.to_owned();
     match name {
         "CreateUser" | "SignUp" => creation(name, email),
+        "ImportUsers" => {
+            let request = ImportUsersRequest {
+                users: vec![with_email(email)],
+                ..ImportUsersRequest::default()
+            };
+            (request.encode_to_vec(), Expected::of(UserEventType::UserCreated))
+        }
         "UpdateUser" => update(id),
         "DeactivateUser" => (
             DeactivateUserRequest {

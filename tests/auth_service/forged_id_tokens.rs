@@ -330,6 +330,14 @@ async fn f01_times_are_exact_to_the_second(t: Test) {
         };
         assert_eq!(reason, expected, "{what}");
     }
+    // The last time there is has no five seconds after it.
+    let mut eternal = issuer.claims_with_email(&t, "eternal", EMAIL, false);
+    eternal.as_object_mut().unwrap().remove("email");
+    eternal["exp"] = json!(chrono::DateTime::<chrono::Utc>::MAX_UTC.timestamp());
+    let outcome = server
+        .sign_in_with_id_token(PROVIDER, &issuer.sign(&eternal))
+        .await;
+    assert_eq!(outcome.unwrap_err().reason(), "FIELD_REQUIRED");
     // A token that was good is not for ever.
     let token = issuer.token(&t, "1", EMAIL);
     server.sign_in_with_id_token(PROVIDER, &token).await.unwrap();

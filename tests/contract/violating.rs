@@ -216,10 +216,13 @@ fn breaches_of_ids() -> Vec<Breach> {
 
 /// So many items that are as they should be.
 fn items(field: &FieldDescriptor, count: usize) -> Value {
-    let item = match field.kind() {
-        Kind::Enum(_) => Value::EnumNumber(1),
-        Kind::Message(message) => Value::Message(DynamicMessage::new(message)),
-        _ => Value::String(UUID.to_owned()),
+    let kind = field.kind();
+    let item = if let Kind::Message(message) = kind {
+        Value::Message(DynamicMessage::new(message))
+    } else if matches!(kind, Kind::Enum(_)) {
+        Value::EnumNumber(1)
+    } else {
+        Value::String(UUID.to_owned())
     };
     Value::List(vec![item; count])
 }

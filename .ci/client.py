@@ -361,6 +361,7 @@ def check_watching(users):
     expect_equal(gone.user_id, user.id, "who was deleted")
     expect(not gone.HasField("user"), "a user that was deleted is told")
     resumed.cancel()
+    users.CreateUser(user={"email": new_email()})
     snapshot = users.WatchUsers(start_at="WATCH_START_BEGINNING")
     first = next(snapshot)
     expect_equal(first.WhichOneof("content"), "user", "what a snapshot begins with")

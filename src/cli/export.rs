@@ -57,7 +57,7 @@ pub(super) async fn run(settings: &Settings, arguments: &ArgMatches) -> Result<(
         let Some(last) = page.last() else {
             break;
         };
-        after = Some(position(last));
+        after = Some(last.position());
         for user in &page {
             let line = serde_json::to_string(&UserLine::of(user, with_hashes))
                 .map_err(|error| CommandError::failed(&error))?;
@@ -71,13 +71,6 @@ pub(super) async fn run(settings: &Settings, arguments: &ArgMatches) -> Result<(
     progress.finish_and_clear();
     output::say(&format!("{count} users written"));
     Ok(())
-}
-
-fn position(user: &User) -> ListPosition {
-    ListPosition {
-        created_at: user.created_at,
-        id: user.id.uuid(),
-    }
 }
 
 /// Makes a file that only its owner can read.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::{
-    AuthProvider, BirthDate, BlockReason, Email, ForeignPasswordHash, FullName, Invalid, Profile,
-    ProfileField, User, UserId, Username,
+    AuthProvider, BirthDate, BlockReason, Email, ForeignPasswordHash, FullName, Invalid, MissingFields,
+    Profile, ProfileField, User, UserId, Username,
 };
 
 /// A user as somebody brings it along: nothing of it has been looked at yet.
@@ -61,19 +61,18 @@ impl ImportRecord {
         let birth_date = take(&mut mistakes, "birth_date", self.birth_date);
         let created_at = take(&mut mistakes, "create_time", self.created_at);
         let password = take(&mut mistakes, "password_hash", self.password);
-        let is_missing = |field: ProfileField| match field {
-            ProfileField::Email => self.email.is_empty(),
-            ProfileField::Username => self.username.is_empty(),
-            ProfileField::FullName => self.full_name.is_empty(),
-            ProfileField::BirthDate => birth_date == Some(None),
+        // What is given and wrong is not missing.
+        let is_given = |field: ProfileField| match field {
+            ProfileField::Email => !self.email.is_empty(),
+            ProfileField::Username => !self.username.is_empty(),
+            ProfileField::FullName => !self.full_name.is_empty(),
+            ProfileField::BirthDate => birth_date != Some(None),
         };
-        for field in required.iter().copied().filter(|field| is_missing(*field)) {
+        let missing = MissingFields::find(required, is_given);
+        for field in missing.required {
             mistakes.push((field.name(), Invalid::required("must be given")));
         }
-        let asks_for_login_name = [ProfileField::Email, ProfileField::Username]
-            .iter()
-            .any(|field| required.contains(field));
-        if self.email.is_empty() && self.username.is_empty() && !asks_for_login_name {
+        if missing.login_name {
             let text = "a user needs an email or a username";
             mistakes.push(("email", Invalid::required(text)));
         }

@@ -18,6 +18,8 @@ mod oauth_account;
 mod one_time_token;
 mod origin;
 mod password;
+mod profile;
+mod refusal;
 mod scope;
 mod service_token;
 mod session;
@@ -60,6 +62,8 @@ pub use oauth_account::{
 pub use one_time_token::{ConfirmOneTimeToken, NewOneTimeToken, OneTimeTokenPurpose};
 pub use origin::{CorrelationId, Origin};
 pub use password::{Password, PasswordHash, PasswordPolicy, PresentedPassword, VerifiedPassword};
+pub use profile::{MissingFields, Profile, ProfileField, ProfileUpdate};
+pub use refusal::Refusal;
 pub use scope::{Scope, Scopes};
 pub use service_token::{NewServiceToken, ServiceName, ServiceToken, ServiceTokenId};
 pub(crate) use session::new_uuid;
@@ -71,8 +75,7 @@ pub use sign_in::{NewSignUp, SignInDecision, SignUpDecision, VerifiedSignIn};
 pub use signing_key::{KeyChange, KeyPlan, KeyRotation, SigningKeyRecord};
 pub use text::{BlockReason, FullName};
 pub use user::{
-    AuthProvider, NewPassword, NewUser, PasswordOccasion, Profile, ProfileField, ProfileUpdate, Refusal,
-    User, UserChange, UserFilter, UserOrder,
+    AuthProvider, NewPassword, NewUser, PasswordOccasion, User, UserChange, UserFilter, UserOrder,
 };
 pub use user_id::UserId;
 pub(crate) use user_id::parse_uuid;

@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    BirthDate, BlockReason, Email, EmailPrefix, Etag, FullName, ImportedPasswordHash, OAuthAccountId,
-    PasswordHash, SessionEndReason, SessionId, UserEventType, UserField, UserId, Username,
+    BlockReason, EmailPrefix, Etag, ImportedPasswordHash, ListPosition, PasswordHash, Profile,
+    ProfileUpdate, Refusal, SessionEndReason, SessionId, UserEventType, UserField, UserId,
     VerifiedPassword,
 };
 
@@ -39,67 +39,6 @@ pub struct User {
     pub created_at: DateTime<Utc>,
     /// When the user was last changed.
     pub updated_at: DateTime<Utc>,
-}
-
-/// The part of a user that the user itself knows best.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Profile {
-    /// The address of the user, unique.
-    pub email: Option<Email>,
-    /// The login name of the user, unique.
-    pub username: Option<Username>,
-    /// The name of the person.
-    pub full_name: Option<FullName>,
-    /// The date of birth.
-    pub birth_date: Option<BirthDate>,
-}
-
-/// The fields of a [`Profile`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ProfileField {
-    /// [`Profile::email`].
-    Email,
-    /// [`Profile::username`].
-    Username,
-    /// [`Profile::full_name`].
-    FullName,
-    /// [`Profile::birth_date`].
-    BirthDate,
-}
-
-impl ProfileField {
-    /// Every field.
-    pub const ALL: [Self; 4] = [Self::Email, Self::Username, Self::FullName, Self::BirthDate];
-
-    /// The name of the field in the API and in the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Username => "username",
-            Self::FullName => "full_name",
-            Self::BirthDate => "birth_date",
-        }
-    }
-
-    /// Finds a field by its name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.name() == name)
-    }
-}
-
-impl Profile {
-    /// Tells whether a field has a value.
-    #[must_use]
-    pub const fn has(&self, field: ProfileField) -> bool {
-        match field {
-            ProfileField::Email => self.email.is_some(),
-            ProfileField::Username => self.username.is_some(),
-            ProfileField::FullName => self.full_name.is_some(),
-            ProfileField::BirthDate => self.birth_date.is_some(),
-        }
-    }
 }
 
 /// How an account began: what its first credential was.
@@ -149,19 +88,6 @@ impl NewUser {
             updated_at: self.created_at,
         }
     }
-}
-
-/// New values for the fields of a profile: `None` leaves one alone, `Some(None)` clears it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProfileUpdate {
-    /// The new email.
-    pub email: Option<Option<Email>>,
-    /// The new username.
-    pub username: Option<Option<Username>>,
-    /// The new name.
-    pub full_name: Option<Option<FullName>>,
-    /// The new date of birth.
-    pub birth_date: Option<Option<BirthDate>>,
 }
 
 /// Something that happens to a user.
@@ -283,63 +209,16 @@ impl UserChange {
     }
 }
 
-/// Why a change did not happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no such user.
-    UserNotFound(UserId),
-    /// The user is at another version than the caller has seen.
-    EtagMismatch(UserId),
-    /// Another user has this email.
-    EmailTaken,
-    /// Another user has this username.
-    UsernameTaken,
-    /// Another user has this id.
-    UserIdTaken,
-    /// The request id belongs to another request.
-    RequestIdReused,
-    /// Neither email nor username would be left.
-    IdentifierRequired,
-    /// Login name and password do not belong together.
-    InvalidCredentials,
-    /// The user is blocked.
-    UserBlocked(UserId),
-    /// The user is inactive.
-    UserInactive(UserId),
-    /// Too many attempts failed.
-    TooManyAttempts {
-        /// How long to wait.
-        retry_after: TimeDelta,
-    },
-    /// People cannot sign up by themselves.
-    SignUpDisabled,
-    /// The method needs an access token.
-    TokenRequired,
-    /// The token is not one of this service for this purpose.
-    TokenInvalid,
-    /// The token has expired.
-    TokenExpired,
-    /// The token was used before.
-    TokenReused,
-    /// The session of the token was ended.
-    SessionEnded,
-    /// There is no such session.
-    SessionNotFound(SessionId),
-    /// It is the only way the user can sign in.
-    LastCredential(UserId),
-    /// The user has no email.
-    EmailRequired(UserId),
-    /// A user has the email of the account, which is no proof that it is the same person.
-    LinkRequired,
-    /// The account is linked with another user.
-    IdentityTaken,
-    /// The user has no such account.
-    OAuthAccountNotFound(OAuthAccountId),
-    /// The user has signed in too long ago for what it asks for.
-    ReauthenticationRequired,
-}
-
 impl User {
+    /// Returns where the user is in a list.
+    #[must_use]
+    pub const fn position(&self) -> ListPosition {
+        ListPosition {
+            created_at: self.created_at,
+            id: self.id.uuid(),
+        }
+    }
+
     /// Returns the etag of this version.
     #[must_use]
     pub fn etag(&self) -> Etag {

@@ -4,6 +4,8 @@
 //! [`Status`] in one place. Nothing but the texts written here reaches the wire: no SQL, no path, no text
 //! of a library.
 
+mod sign_in;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -21,11 +23,8 @@ use uuid::Uuid;
 
 use super::violations::{Violations, reason_name};
 use crate::database::DatabaseError;
-use crate::domain::{ProfileField, Refusal, UserId};
-use crate::id_tokens::IdTokenError;
-use crate::password_hashing::HashingError;
+use crate::domain::{Refusal, UserId};
 use crate::proto::identity::v1::ErrorReason;
-use crate::sign_in::SignInError;
 use crate::tokens::TokenError;
 
 /// The domain of every `google.rpc.ErrorInfo`.
@@ -247,16 +246,6 @@ impl ApiError {
         error
     }
 
-    /// A user would be created who lacks what every user must have.
-    fn incomplete(missing: &[ProfileField]) -> Self {
-        let mut violations = Violations::default();
-        for field in missing {
-            let name = format!("user.{}", field.name());
-            violations.add(&name, ErrorReason::FieldRequired, "must be given");
-        }
-        Self::from(violations)
-    }
-
     /// No user is known by what the caller asked for.
     pub(crate) fn user_not_found(resource_name: String) -> Self {
         Self::new(Code::NotFound, ErrorReason::UserNotFound, "there is no such user")
@@ -404,52 +393,6 @@ impl From<DatabaseError> for ApiError {
             )
             .with_retry(RETRY_CONFLICT),
             DatabaseError::Internal(_) => Self::internal(&error),
-        }
-    }
-}
-
-impl From<HashingError> for ApiError {
-    fn from(error: HashingError) -> Self {
-        match error {
-            HashingError::Overloaded { retry_after } => Self::new(
-                Code::ResourceExhausted,
-                ErrorReason::HashingOverloaded,
-                "too many passwords are waiting to be hashed",
-            )
-            .with_retry(retry_after),
-            HashingError::Failed(_) => Self::internal(&error),
-        }
-    }
-}
-
-impl From<SignInError> for ApiError {
-    fn from(error: SignInError) -> Self {
-        match error {
-            SignInError::Database(error) => error.into(),
-            SignInError::Hashing(error) => error.into(),
-            SignInError::Token(error) => error.into(),
-            SignInError::IdToken(error) => error.into(),
-            SignInError::ProfileIncomplete(missing) => Self::incomplete(&missing),
-            SignInError::Interrupted => Self::internal(&error),
-        }
-    }
-}
-
-impl From<IdTokenError> for ApiError {
-    fn from(error: IdTokenError) -> Self {
-        /// Who waits for whole seconds is never too early.
-        const AT_LEAST: Duration = Duration::from_secs(1);
-        match error {
-            IdTokenError::Rejected => Self::unauthenticated(
-                ErrorReason::IdTokenRejected,
-                "the ID token is not one of the provider for this deployment that is good now",
-            ),
-            IdTokenError::Unavailable { retry_after } => Self::new(
-                Code::Unavailable,
-                ErrorReason::ProviderUnavailable,
-                "the keys of the provider cannot be fetched",
-            )
-            .with_retry(retry_after.max(AT_LEAST)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Why somebody is not signed in.
 
 use crate::database::DatabaseError;
-use crate::domain::{ProfileField, Refusal};
+use crate::domain::{MissingFields, Refusal};
 use crate::id_tokens::IdTokenError;
 use crate::password_hashing::HashingError;
 use crate::tokens::TokenError;
@@ -23,7 +23,7 @@ pub enum SignInError {
     IdToken(#[from] IdTokenError),
     /// A user would be created who lacks these fields.
     #[error("a new user would lack what every user must have")]
-    ProfileIncomplete(Vec<ProfileField>),
+    ProfileIncomplete(MissingFields),
     /// A part of the flow panicked.
     #[error("a part of the flow ended early")]
     Interrupted,

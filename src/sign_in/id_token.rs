@@ -3,7 +3,7 @@
 use super::{Authenticator, SignInError, SignedIn};
 use crate::domain::{
     Client, Command, Email, ExternalIdentity, IdTokenDecision, IdTokenSignIn, LoginFailure,
-    NewLinkedUser, NewLoginAttempt, NewRefreshToken, NewUser, Origin, Profile, ProfileField, Session,
+    MissingFields, NewLinkedUser, NewLoginAttempt, NewRefreshToken, NewUser, Origin, Profile, Session,
     SignInMethod, Stranger, UserId,
 };
 use crate::id_tokens::Provider;
@@ -68,7 +68,7 @@ impl Authenticator {
         let sign_in = IdTokenSignIn {
             stranger: if !self.0.provider_sign_up {
                 Stranger::Refused
-            } else if missing.is_empty() {
+            } else if missing.is_none() {
                 Stranger::Created(Box::new(new_user(new_id, new_profile, &identity, now)))
             } else {
                 Stranger::Incomplete
@@ -110,23 +110,14 @@ impl Authenticator {
     }
 
     /// Returns the profile of the user that an account would begin, and what it lacks.
-    fn new_profile(&self, given: Profile, identity: &ExternalIdentity) -> (Profile, Vec<ProfileField>) {
+    fn new_profile(&self, given: Profile, identity: &ExternalIdentity) -> (Profile, MissingFields) {
         let email: Option<Email> = identity.verified_email().map(|claimed| claimed.email.clone());
         let profile = Profile {
             email,
             full_name: given.full_name.or_else(|| identity.full_name.clone()),
             ..given
         };
-        let mut missing: Vec<ProfileField> = self
-            .0
-            .required_fields
-            .iter()
-            .copied()
-            .filter(|field| !profile.has(*field))
-            .collect();
-        if profile.email.is_none() && profile.username.is_none() && missing.is_empty() {
-            missing.push(ProfileField::Username);
-        }
+        let missing = MissingFields::find(&self.0.required_fields, |field| profile.has(field));
         (profile, missing)
     }
 }

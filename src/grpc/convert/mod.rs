@@ -19,8 +19,8 @@ use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use prost_types::Timestamp;
 
 use crate::domain::{
-    AuthProvider, BirthDate, Email, Etag, FullName, Invalid, Password, PasswordPolicy, Profile,
-    ProfileField, User, UserId, Username,
+    AuthProvider, BirthDate, Email, Etag, FullName, Invalid, MissingFields, Password, PasswordPolicy,
+    Profile, ProfileField, User, UserId, Username,
 };
 use crate::grpc::violations::Violations;
 use crate::proto::google::r#type::Date;
@@ -166,15 +166,12 @@ pub(super) fn new_profile(
     let Some(user) = user else {
         return violations.take("user", Err(Invalid::required("must be given")));
     };
-    for field in required.iter().filter(|field| !has_value(user, **field)) {
+    let missing = MissingFields::find(required, |field| has_value(user, field));
+    for field in missing.required {
         let name = format!("user.{}", field.name());
         violations.add(&name, ErrorReason::FieldRequired, "must be given");
     }
-    let has_identifier = !user.email.is_empty() || !user.username.is_empty();
-    let asks_for_identifier = [ProfileField::Email, ProfileField::Username]
-        .iter()
-        .any(|field| required.contains(field));
-    if !has_identifier && !asks_for_identifier {
+    if missing.login_name {
         let text = "a user needs an email or a username";
         violations.add("user.email", ErrorReason::FieldRequired, text);
     }

@@ -2,9 +2,7 @@
 
 use super::Users;
 use super::watch_users::resume_token;
-use crate::domain::{
-    EmailPrefix, Invalid, ListPosition, ListUsers, User as DomainUser, UserFilter, UserOrder,
-};
+use crate::domain::{EmailPrefix, Invalid, ListUsers, User as DomainUser, UserFilter, UserOrder};
 use crate::grpc::call::CallContext;
 use crate::grpc::convert;
 use crate::grpc::error::ApiError;
@@ -52,10 +50,7 @@ pub(super) async fn list_users(
         String::new()
     };
     let found = users.users.list(list).await?;
-    let (found, next_page_token) = page.finish(found, |user: &DomainUser| ListPosition {
-        created_at: user.created_at,
-        id: user.id.uuid(),
-    })?;
+    let (found, next_page_token) = page.finish(found, DomainUser::position)?;
     Ok(ListUsersResponse {
         users: found.into_iter().map(User::from).collect(),
         next_page_token,

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use super::user_line::UserLine;
 use super::{CommandError, open_database, output};
 use crate::config::Settings;
-use crate::domain::{ListPosition, ListUsers, User, UserFilter, UserOrder};
+use crate::domain::{ListPosition, ListUsers, UserFilter, UserOrder};
 use crate::repositories::UserRepository;
 
 /// Users that are read at once.

@@ -65,12 +65,7 @@ impl Assembly<'_> {
     pub(crate) fn assemble(&self) -> Option<Assembled> {
         let settings = self.settings;
         let database = || self.database.clone();
-        let hasher = PasswordHasher::new(
-            settings.passwords.bcrypt_cost,
-            settings.passwords.hashing_concurrency,
-            settings.passwords.hashing_queue,
-            self.metrics.hashing.clone(),
-        );
+        let hasher = PasswordHasher::new(settings.passwords.hashing, self.metrics.hashing.clone());
         let access = settings.tokens.access.clone();
         let keys = SigningKeyRepository::new(database());
         let signing_keys = SigningKeys::new(keys, self.master_key, access.lifetime)?;

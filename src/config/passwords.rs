@@ -1,7 +1,8 @@
-//! Passwords: `IDENTITY_PASSWORD_MIN_LENGTH`, `IDENTITY_BCRYPT_COST`, `IDENTITY_HASHING_*`.
+//! Passwords: `IDENTITY_PASSWORD_MIN_LENGTH`, `IDENTITY_BCRYPT_*`, `IDENTITY_HASHING_*`.
 
 use super::variable::{Reader, Variable};
 use crate::domain::PasswordPolicy;
+use crate::password_hashing::{BcryptEngine, HashingSettings};
 
 const MIN_LENGTH: Variable = Variable::new(
     "IDENTITY_PASSWORD_MIN_LENGTH",
@@ -13,10 +14,15 @@ const BCRYPT_COST: Variable = Variable::new(
     "12",
     "The cost of a password hash, 4 to 31: one more doubles the work",
 );
-const HASHING_CONCURRENCY: Variable = Variable::new(
-    "IDENTITY_HASHING_CONCURRENCY",
+const BCRYPT_ENGINE: Variable = Variable::new(
+    "IDENTITY_BCRYPT_ENGINE",
+    "interleaved",
+    "interleaved: each thread hashes up to four passwords side by side. reference: one by one, with the bcrypt crate",
+);
+const HASHING_THREADS: Variable = Variable::new(
+    "IDENTITY_HASHING_THREADS",
     "0",
-    "How many passwords are hashed at the same time; 0 means one per core",
+    "How many threads hash passwords; 0 means one per core",
 );
 const HASHING_QUEUE: Variable = Variable::new(
     "IDENTITY_HASHING_QUEUE",
@@ -24,19 +30,21 @@ const HASHING_QUEUE: Variable = Variable::new(
     "How many passwords may wait to be hashed before further ones are refused",
 );
 
-pub(super) const VARIABLES: &[Variable] = &[MIN_LENGTH, BCRYPT_COST, HASHING_CONCURRENCY, HASHING_QUEUE];
+pub(super) const VARIABLES: &[Variable] = &[
+    MIN_LENGTH,
+    BCRYPT_COST,
+    BCRYPT_ENGINE,
+    HASHING_THREADS,
+    HASHING_QUEUE,
+];
 
 /// Passwords and their hashing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasswordSettings {
     /// What a new password must be like.
     pub policy: PasswordPolicy,
-    /// The cost of a hash.
-    pub bcrypt_cost: u32,
-    /// How many hashes are computed at the same time.
-    pub hashing_concurrency: usize,
-    /// How many hashes may wait.
-    pub hashing_queue: usize,
+    /// How they are hashed.
+    pub hashing: HashingSettings,
 }
 
 impl PasswordSettings {
@@ -45,18 +53,29 @@ impl PasswordSettings {
         const LONGEST_MINIMUM: usize = 64;
         let min_characters = reader.number(&MIN_LENGTH, PasswordPolicy::FLOOR..=LONGEST_MINIMUM);
         let bcrypt_cost = reader.number(&BCRYPT_COST, 4..=31);
-        let hashing_concurrency = reader.number(&HASHING_CONCURRENCY, 0..=1024);
+        let bcrypt_engine = reader.parse(&BCRYPT_ENGINE, bcrypt_engine);
+        let hashing_threads = reader.number(&HASHING_THREADS, 0..=256);
         let hashing_queue = reader.number(&HASHING_QUEUE, 1..=100_000);
         Some(Self {
             policy: PasswordPolicy {
                 min_characters: min_characters?,
             },
-            bcrypt_cost: bcrypt_cost?,
-            hashing_concurrency: match hashing_concurrency? {
-                0 => std::thread::available_parallelism().map_or(1, Into::into),
-                number => number,
+            hashing: HashingSettings {
+                cost: bcrypt_cost?,
+                engine: bcrypt_engine?,
+                threads: match hashing_threads? {
+                    0 => std::thread::available_parallelism().map_or(1, Into::into),
+                    number => number,
+                },
+                capacity: hashing_queue?,
             },
-            hashing_queue: hashing_queue?,
         })
     }
+}
+
+fn bcrypt_engine(name: &str) -> Result<BcryptEngine, String> {
+    BcryptEngine::ALL
+        .into_iter()
+        .find(|engine| engine.name() == name)
+        .ok_or_else(|| "must be interleaved or reference".to_owned())
 }

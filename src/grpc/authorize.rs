@@ -147,11 +147,11 @@ impl Authorizer {
             Credential::Bearer(_) if !is_started => Err(ApiError::unavailable()),
             Credential::Bearer(token) if ServiceTokens::is_meant(token.reveal()) => {
                 let found = self.0.service_tokens.find(token.reveal(), now).await?;
-                let actor = Actor::Service(found.name.clone());
-                let caller = self.admit_service(access, actor, &found.scopes)?;
+                let actor = Actor::Service(found.token.name.clone());
+                let caller = self.admit_service(access, actor, &found.token.scopes)?;
                 Ok(Admitted {
                     caller,
-                    standing: Some(self.0.service_tokens.standing(token.reveal())),
+                    standing: Some(found.standing),
                 })
             }
             Credential::Bearer(token) => Ok(self.admit_user(access, &token).await?.into()),

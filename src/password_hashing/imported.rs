@@ -3,9 +3,9 @@
 use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use argon2::{Algorithm, Argon2, Version};
-use ring::hmac;
 use zeroize::Zeroizing;
 
+use super::equality::is_equal;
 use crate::domain::{Argon2Variant, Digest, HashParts, ImportedPasswordHash, Scheme};
 
 /// Tells whether a password is the one that was hashed. A hash that cannot be computed is nobody's.
@@ -13,13 +13,6 @@ pub(super) fn verify(password: &[u8], hash: &ImportedPasswordHash) -> bool {
     hash.parts().is_some_and(|parts| {
         compute(password, &parts).is_some_and(|computed| is_equal(&computed, &parts.hash))
     })
-}
-
-/// Compares without telling by the time it takes how much is equal: by MACs, which ring compares like that.
-fn is_equal(computed: &[u8], expected: &[u8]) -> bool {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, computed);
-    let tag = hmac::sign(&key, computed);
-    hmac::verify(&key, expected, tag.as_ref()).is_ok()
 }
 
 fn compute(password: &[u8], parts: &HashParts) -> Option<Zeroizing<Vec<u8>>> {

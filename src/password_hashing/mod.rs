@@ -1,30 +1,56 @@
 //! bcrypt, kept from starving everything else.
 //!
 //! A hash of cost 12 occupies a core for a quarter of a second. Hashes are computed on threads of their own, as many as
-//! there are cores, at a low priority; a bounded number of further ones waits, in order. Whoever cannot be served
-//! before its deadline is refused at once, and whoever stops waiting (deadline passed, client gone) leaves the
-//! queue before any work is done.
+//! there are cores, which give way to everybody else; on each of them, several are computed side by side. A bounded
+//! number of further ones waits, in order. Whoever cannot be served before its deadline is refused at once, and whoever
+//! stops waiting (deadline passed, client gone) leaves the queue before any work is done.
 //!
 //! A caller first takes a [`Place`], which costs nothing and may be refused, then a [`Turn`], and with that
 //! computes exactly one hash.
 
+mod courtesy;
 mod decoy;
+mod engine;
+mod equality;
 mod imported;
+mod modular_crypt;
+mod pace;
 mod threads;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use bcrypt_lanes::{Digest, Salt};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use zeroize::Zeroizing;
 
 use crate::domain::{ImportedPasswordHash, Password, PasswordHash, PresentedPassword};
 use crate::telemetry::HashingMetrics;
+pub use engine::BcryptEngine;
+use engine::{Answer, Engine, Hash};
+use equality::is_equal;
+use modular_crypt::Parts;
+use pace::Pace;
 use threads::HashingThreads;
 
 /// Computes password hashes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PasswordHasher(Arc<Shared>);
+
+/// How hashes are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashingSettings {
+    /// The cost of new hashes.
+    pub cost: u32,
+    /// What computes them.
+    pub engine: BcryptEngine,
+    /// The threads of the engine.
+    pub threads: usize,
+    /// How many hashes may wait.
+    pub capacity: usize,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -32,10 +58,12 @@ struct Shared {
     concurrency: usize,
     capacity: usize,
     turns: Arc<Semaphore>,
+    engine: Engine,
+    /// For what other systems have hashed.
     threads: HashingThreads,
     waiting: AtomicUsize,
-    pace: Pace,
-    decoy: PasswordHash,
+    pace: Arc<Pace>,
+    decoy: Parts,
     metrics: HashingMetrics,
 }
 
@@ -61,24 +89,32 @@ pub enum HashingError {
         /// When it is worth trying again.
         retry_after: Duration,
     },
-    /// The library failed: the operating system gave no random bytes.
+    /// The operating system gave no random bytes, or a hash of the database is none.
     #[error("hashing failed: {0}")]
     Failed(String),
 }
 
 impl PasswordHasher {
-    /// Makes a hasher. `concurrency` is how many hashes are computed at the same time, `capacity` how many may
-    /// wait beside those.
+    /// Makes a hasher and starts its threads.
     #[must_use]
-    pub fn new(cost: u32, concurrency: usize, capacity: usize, metrics: HashingMetrics) -> Self {
+    pub fn new(settings: HashingSettings, metrics: HashingMetrics) -> Self {
+        let HashingSettings {
+            cost,
+            engine,
+            threads,
+            capacity,
+        } = settings;
+        let concurrency = threads * engine.lanes();
+        let pace = Arc::new(Pace::guess(engine.guessed_step()));
         Self(Arc::new(Shared {
             cost,
             concurrency,
             capacity,
             turns: Arc::new(Semaphore::new(concurrency)),
-            threads: HashingThreads::start(concurrency),
+            engine: Engine::start(engine, threads, Arc::clone(&pace), metrics.clone()),
+            threads: HashingThreads::start(threads),
             waiting: AtomicUsize::new(0),
-            pace: Pace::guess(cost),
+            pace,
             decoy: decoy::hash(cost),
             metrics,
         }))
@@ -98,16 +134,14 @@ impl PasswordHasher {
         let running = self.status().running;
         // An idle server always tries: otherwise one slow hash could have it refuse for good.
         let is_idle = ahead == 0 && running < shared.concurrency;
-        let time_needed = shared.pace.time_for(ahead + running, shared.concurrency);
+        let time_needed = shared.time_for(ahead + running);
         let is_too_late = !is_idle && Instant::now() + time_needed > deadline;
         if ahead < shared.capacity && !is_too_late {
             return Ok(place);
         }
         shared.metrics.refused.inc();
         Err(HashingError::Overloaded {
-            retry_after: shared
-                .pace
-                .time_for(ahead.min(shared.capacity), shared.concurrency),
+            retry_after: shared.time_for(ahead.min(shared.capacity)),
         })
     }
 
@@ -132,6 +166,13 @@ impl PasswordHasher {
             waiting: shared.waiting.load(Ordering::Relaxed).min(shared.capacity),
             capacity: shared.capacity,
         }
+    }
+}
+
+impl Shared {
+    /// Returns how long it takes until one more hash is done that has `ahead` before it.
+    fn time_for(&self, ahead: usize) -> Duration {
+        self.pace.time_for(self.cost, ahead, self.concurrency)
     }
 }
 
@@ -196,11 +237,12 @@ impl Turn {
     /// Hashes a password with a random salt.
     pub async fn hash(self, password: Password) -> Result<PasswordHash, HashingError> {
         let cost = self.shared.cost;
-        // A `Password` is never longer than the bytes that count. `non_truncating_hash` would refuse the longest
-        // ones, for which bcrypt has no room for its NUL.
-        self.compute(move || (bcrypt::hash(password.reveal(), cost), Some(cost)))
-            .await
-            .map(PasswordHash::new)
+        let mut salt = Salt::default();
+        SystemRandom::new()
+            .fill(&mut salt)
+            .map_err(|_| HashingError::Failed("there are no random bytes".to_owned()))?;
+        let digest = self.compute(cost, salt, password.reveal()).await?;
+        Ok(Parts { cost, salt, digest }.format())
     }
 
     /// Tells whether a password is the one that was hashed. Without a hash, and for a password that is longer than
@@ -210,21 +252,16 @@ impl Turn {
         presented: PresentedPassword,
         hash: Option<PasswordHash>,
     ) -> Result<bool, HashingError> {
-        let decoy = self.shared.decoy.clone();
-        let is_possible = hash.is_some() && matches!(presented, PresentedPassword::Possible(_));
-        let matches = self
-            .compute(move || {
-                let against = hash.unwrap_or(decoy);
-                let outcome = match &presented {
-                    PresentedPassword::Possible(password) => {
-                        bcrypt::verify(password.reveal(), against.reveal())
-                    }
-                    PresentedPassword::TooLong => bcrypt::verify("", against.reveal()),
-                };
-                (outcome, against.cost())
-            })
-            .await?;
-        Ok(matches && is_possible)
+        let against = match &hash {
+            Some(hash) => Parts::parse(hash).map_err(|error| HashingError::Failed(error.to_string()))?,
+            None => self.shared.decoy,
+        };
+        let (password, is_possible) = match &presented {
+            PresentedPassword::Possible(password) => (password.reveal(), hash.is_some()),
+            PresentedPassword::TooLong => ("", false),
+        };
+        let digest = self.compute(against.cost, against.salt, password).await?;
+        Ok(is_possible & is_equal(&digest, &against.digest))
     }
 
     /// Tells whether a password is the one that another system has hashed, and hashes it anew if it is. It is one hash of
@@ -234,81 +271,145 @@ impl Turn {
         presented: PresentedPassword,
         hash: ImportedPasswordHash,
     ) -> Result<Option<PasswordHash>, HashingError> {
-        let cost = self.shared.cost;
-        let decoy = self.shared.decoy.clone();
-        self.compute(move || {
-            let PresentedPassword::Possible(password) = presented else {
-                let outcome = bcrypt::verify("", decoy.reveal());
-                return (outcome.map(|_| None), decoy.cost());
-            };
-            if imported::verify(password.reveal().as_bytes(), &hash) {
-                let outcome = bcrypt::hash(password.reveal(), cost);
-                return (outcome.map(|new| Some(PasswordHash::new(new))), None);
-            }
-            let outcome = bcrypt::verify(password.reveal(), decoy.reveal());
-            (outcome.map(|_| None), None)
-        })
-        .await
-    }
-
-    /// Computes one hash on a thread of its own. It is counted, and its time is taken.
-    async fn compute<R: Send + 'static>(
-        self,
-        work: impl FnOnce() -> (bcrypt::BcryptResult<R>, Option<u32>) + Send + 'static,
-    ) -> Result<R, HashingError> {
-        let Self { shared, permit } = self;
-        let metrics = shared.metrics.clone();
-        let (outcome, cost, took) = shared
+        let PresentedPassword::Possible(password) = presented else {
+            self.verify(PresentedPassword::TooLong, None).await?;
+            return Ok(None);
+        };
+        // On a thread of its own: it does not go step by step, and would hold up its neighbours.
+        let candidate = password.clone();
+        let is_right = self
+            .shared
             .threads
-            .run(move || {
-                let begin = Instant::now();
-                let (outcome, cost) = work();
-                metrics.computed.inc();
-                // The turn lasts as long as the work, also when nobody waits for its result any more.
-                drop(permit);
-                (outcome, cost, begin.elapsed())
-            })
+            .run(move || imported::verify(candidate.reveal().as_bytes(), &hash))
             .await
-            .ok_or_else(|| HashingError::Failed("a hash was not finished".to_owned()))?;
-        if cost == Some(shared.cost) {
-            shared.pace.note(took);
+            .ok_or_else(not_finished)?;
+        if is_right {
+            return self.hash(password).await.map(Some);
         }
-        outcome.map_err(|error| HashingError::Failed(error.to_string()))
+        self.verify(PresentedPassword::Possible(password), None).await?;
+        Ok(None)
+    }
+
+    async fn compute(self, cost: u32, salt: Salt, password: &str) -> Result<Digest, HashingError> {
+        let (sender, digest) = oneshot::channel();
+        self.shared.engine.compute(Hash {
+            cost,
+            salt,
+            password: Zeroizing::new(password.as_bytes().to_vec()),
+            answer: Answer {
+                digest: sender,
+                turn: self.permit,
+            },
+        });
+        digest.await.map_err(|_| not_finished())
     }
 }
 
-/// How long a hash takes: a moving average, in nanoseconds.
-#[derive(Debug)]
-struct Pace(AtomicU64);
-
-impl Pace {
-    /// Guesses before there is anything to go by: a hash of cost 12 takes a quarter of a second, and each
-    /// further step of the cost doubles it.
-    fn guess(cost: u32) -> Self {
-        const REFERENCE_COST: i32 = 12;
-        const REFERENCE_SECONDS: f64 = 0.25;
-        let steps = i32::try_from(cost).unwrap_or(REFERENCE_COST) - REFERENCE_COST;
-        Self(AtomicU64::new(nanoseconds(Duration::from_secs_f64(
-            REFERENCE_SECONDS * 2_f64.powi(steps),
-        ))))
-    }
-
-    /// Notes how long a hash took. An eighth of each counts, so that one hiccup does not.
-    fn note(&self, took: Duration) {
-        const WEIGHT: u64 = 8;
-        let before = self.0.load(Ordering::Relaxed);
-        let after = before - before / WEIGHT + nanoseconds(took) / WEIGHT;
-        self.0.store(after, Ordering::Relaxed);
-    }
-
-    /// Returns how long it takes until one more is done that has `ahead` before it.
-    fn time_for(&self, ahead: usize, concurrency: usize) -> Duration {
-        let rounds = u32::try_from(ahead / concurrency.max(1)).unwrap_or(u32::MAX);
-        let one = Duration::from_nanos(self.0.load(Ordering::Relaxed));
-        one.saturating_mul(rounds.saturating_add(1))
-    }
+fn not_finished() -> HashingError {
+    HashingError::Failed("a hash was not finished".to_owned())
 }
 
-fn nanoseconds(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use futures_util::future::join_all;
+
+    use super::{BcryptEngine, HashingSettings, PasswordHasher};
+    use crate::domain::{Password, PasswordHash, PresentedPassword};
+    use crate::telemetry::HashingMetrics;
+
+    fn hasher(engine: BcryptEngine, cost: u32, metrics: &HashingMetrics) -> PasswordHasher {
+        let settings = HashingSettings {
+            cost,
+            engine,
+            threads: 1,
+            capacity: 64,
+        };
+        PasswordHasher::new(settings, metrics.clone())
+    }
+
+    fn password(text: &str) -> Password {
+        match PresentedPassword::parse(text) {
+            Ok(PresentedPassword::Possible(password)) => password,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(600)
+    }
+
+    /// Waits until so many hashes are computed at the same time.
+    async fn until_running(hasher: &PasswordHasher, count: usize) {
+        let wait = async {
+            while hasher.status().running != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let patience = Duration::from_secs(60);
+        tokio::time::timeout(patience, wait).await.expect("it never came to that");
+    }
+
+    async fn is_right(hasher: &PasswordHasher, text: &str, hash: &PasswordHash) -> bool {
+        let turn = hasher.admit(later()).expect("a place").turn().await.expect("a turn");
+        let presented = PresentedPassword::Possible(password(text));
+        turn.verify(presented, Some(hash.clone())).await.expect("an answer")
+    }
+
+    #[tokio::test]
+    async fn every_engine_hashes_and_verifies_what_the_library_does() {
+        for engine in BcryptEngine::ALL {
+            let metrics = HashingMetrics::default();
+            let hasher = hasher(engine, 4, &metrics);
+            let texts: Vec<String> = (0..12).map(|n| format!("correct horse {n}")).collect();
+            let all = texts.iter().map(|text| hasher.hash(password(text), later()));
+            let hashes = join_all(all).await;
+            for (text, hash) in texts.iter().zip(hashes) {
+                let hash = hash.expect("a hash");
+                assert!(bcrypt::verify(text, hash.reveal()).expect("a hash"), "{engine:?}");
+                assert!(is_right(&hasher, text, &hash).await);
+                assert!(!is_right(&hasher, "correct mouse", &hash).await);
+                let by_library = PasswordHash::new(bcrypt::hash(text, 5).expect("a hash"));
+                assert!(is_right(&hasher, text, &by_library).await);
+            }
+            assert_eq!(metrics.computed.get(), 4 * 12);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_hash_the_work_is_the_same_and_the_answer_is_no() {
+        let metrics = HashingMetrics::default();
+        let hasher = hasher(BcryptEngine::Interleaved, 4, &metrics);
+        let somebody = PresentedPassword::Possible(password("correct horse"));
+        for presented in [somebody, PresentedPassword::TooLong] {
+            let turn = hasher.admit(later()).expect("a place").turn().await.expect("a turn");
+            assert!(!turn.verify(presented, None).await.expect("an answer"));
+        }
+        assert_eq!(metrics.computed.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_makes_room_for_whoever_waits() {
+        let metrics = HashingMetrics::default();
+        // A hash of this cost would take two days.
+        let hasher = hasher(BcryptEngine::Interleaved, 31, &metrics);
+        let mut hashing: Vec<_> = (0..5)
+            .map(|_| {
+                let hasher = hasher.clone();
+                tokio::spawn(async move { hasher.hash(password("correct horse"), later()).await })
+            })
+            .collect();
+        until_running(&hasher, hasher.status().concurrency).await;
+        for leaving in hashing.drain(..4) {
+            leaving.abort();
+        }
+        until_running(&hasher, 1).await;
+        assert_eq!(hasher.status().waiting, 0);
+        for leaving in hashing {
+            leaving.abort();
+        }
+        until_running(&hasher, 0).await;
+        assert_eq!(metrics.computed.get(), 0);
+    }
 }

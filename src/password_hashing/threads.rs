@@ -1,5 +1,5 @@
-//! The threads that compute hashes: as many as hashes may be computed at the same time, at a low priority, so that
-//! whoever reads meanwhile gets a core first.
+//! Threads for work that takes long and cannot be interrupted, at a low priority, so that whoever reads meanwhile gets a
+//! core first: the functions of other systems, each user's once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,7 +21,7 @@ impl HashingThreads {
         let shared_queue = Arc::new(Mutex::new(receiver));
         for _ in 0..count {
             let queue = Arc::clone(&shared_queue);
-            let thread = std::thread::Builder::new().name("hashing".to_owned());
+            let thread = std::thread::Builder::new().name("imported-hashing".to_owned());
             if let Err(error) = thread.spawn(move || work(&queue)) {
                 tracing::error!(%error, "a thread for hashing could not be started");
             }

@@ -1,11 +1,14 @@
 //! Access tokens: JSON Web Tokens in the profile of RFC 9068.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::jws::{self, Unverified};
-use super::{SecretToken, SigningKeys, TokenError};
+use super::verified_tokens::VerifiedTokens;
+use super::{SecretToken, SigningKeys, TokenError, hash_of};
 use crate::domain::{ClientId, Refusal, Session, SessionId, UserId, new_uuid};
 
 /// What access tokens say beside whose they are.
@@ -24,6 +27,7 @@ pub struct AccessTokenPolicy {
 pub struct AccessTokens {
     keys: SigningKeys,
     policy: AccessTokenPolicy,
+    verified: Arc<VerifiedTokens>,
 }
 
 /// A token, and when it expires.
@@ -73,8 +77,12 @@ impl AccessTokens {
 
     /// Takes the keys and what tokens say.
     #[must_use]
-    pub const fn new(keys: SigningKeys, policy: AccessTokenPolicy) -> Self {
-        Self { keys, policy }
+    pub fn new(keys: SigningKeys, policy: AccessTokenPolicy) -> Self {
+        Self {
+            keys,
+            policy,
+            verified: Arc::default(),
+        }
     }
 
     /// Issues a token for a session.
@@ -99,12 +107,30 @@ impl AccessTokens {
     }
 
     /// Verifies a token without asking the database: whether its session goes on is another question.
+    ///
+    /// A signature that was good is not looked at again. Whether its key is still one to be trusted, and whether the
+    /// token has begun and not expired, is looked at every time.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<AccessClaims, Refusal> {
         /// Ours have about 700; what is far longer is not looked at.
         const MAX_BYTES: usize = 4096;
         if token.len() > MAX_BYTES {
             return Err(Refusal::TokenInvalid);
         }
+        let hash = hash_of(token);
+        if let Some(claims) = self.verified.get(&hash) {
+            let is_due = claims.issued_at <= now + Self::LEEWAY;
+            if is_due && now < claims.expires_at && self.keys.is_published(&claims.kid, now) {
+                return Ok(claims);
+            }
+            // It may be good again when a clock was set back; then it is verified like any other.
+            self.verified.remove(&hash);
+        }
+        let claims = self.verify_signature(token, now)?;
+        self.verified.insert(hash, claims.clone());
+        Ok(claims)
+    }
+
+    fn verify_signature(&self, token: &str, now: DateTime<Utc>) -> Result<AccessClaims, Refusal> {
         let unverified = Unverified::parse(token).ok_or(Refusal::TokenInvalid)?;
         let public_key = self
             .keys

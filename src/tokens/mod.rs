@@ -15,6 +15,7 @@ mod refresh_tokens;
 mod secret_token;
 mod service_tokens;
 mod signing_keys;
+mod verified_tokens;
 
 pub use access_tokens::{AccessClaims, AccessTokenPolicy, AccessTokens, IssuedAccessToken};
 pub use admin_token::{AdminTokenError, admin_token_path, make_admin_token};
@@ -22,7 +23,7 @@ pub use jws::PublicJwk;
 pub use one_time_tokens::OneTimeTokens;
 pub use refresh_tokens::{PresentedRefreshToken, RefreshTokens};
 pub use secret_token::SecretToken;
-pub use service_tokens::{ServiceTokens, StandingToken};
+pub use service_tokens::{FoundServiceToken, ServiceTokens, StandingToken};
 pub use signing_keys::{SigningKeys, TokenError};
 
 use ring::digest::{SHA256, digest};

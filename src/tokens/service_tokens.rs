@@ -39,18 +39,50 @@ type Copy = HashMap<[u8; 32], Arc<ServiceToken>>;
 #[derive(Clone)]
 pub struct ServiceTokens {
     repository: ServiceTokenRepository,
-    copy: Arc<RwLock<Arc<Copy>>>,
+    known: Arc<Known>,
     last_reload: Arc<tokio::sync::Mutex<Option<Instant>>>,
     uses: Arc<Mutex<HashMap<ServiceTokenId, DateTime<Utc>>>>,
     readings: Counter,
+}
+
+/// The copy, and who wants to know that it was read again.
+struct Known {
+    copy: RwLock<Arc<Copy>>,
     has_read: watch::Sender<()>,
+}
+
+impl Known {
+    fn copy(&self) -> Arc<Copy> {
+        Arc::clone(&self.copy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns a token of the copy that is good; nothing if the copy has none with this hash.
+    fn good(&self, hash: &[u8; 32], now: DateTime<Utc>) -> Option<Result<Arc<ServiceToken>, Refusal>> {
+        let token = self.copy().get(hash).cloned()?;
+        Some(if token.revoked_at.is_some() {
+            Err(Refusal::TokenInvalid)
+        } else if token.has_expired(now) {
+            Err(Refusal::TokenExpired)
+        } else {
+            Ok(token)
+        })
+    }
 }
 
 /// A token with which a call came that goes on: whether it is still good.
 #[derive(Clone)]
 pub struct StandingToken {
-    tokens: ServiceTokens,
+    known: Arc<Known>,
     hash: [u8; 32],
+}
+
+/// A token that a service presents, and that is good.
+#[derive(Debug, Clone)]
+pub struct FoundServiceToken {
+    /// What is known of it.
+    pub token: Arc<ServiceToken>,
+    /// What tells whether it stays good.
+    pub standing: StandingToken,
 }
 
 impl fmt::Debug for StandingToken {
@@ -62,13 +94,16 @@ impl fmt::Debug for StandingToken {
 impl StandingToken {
     /// Checks the token against the copy, without asking the database.
     pub fn check(&self, now: DateTime<Utc>) -> Result<(), Refusal> {
-        self.tokens.good(&self.hash, now).map(drop)
+        self.known
+            .good(&self.hash, now)
+            .unwrap_or(Err(Refusal::TokenInvalid))
+            .map(drop)
     }
 
     /// Tells whenever the copy has been read again.
     #[must_use]
     pub fn readings(&self) -> watch::Receiver<()> {
-        self.tokens.has_read.subscribe()
+        self.known.has_read.subscribe()
     }
 }
 
@@ -84,11 +119,13 @@ impl ServiceTokens {
     pub fn new(repository: ServiceTokenRepository, readings: Counter) -> Self {
         Self {
             repository,
-            copy: Arc::default(),
+            known: Arc::new(Known {
+                copy: RwLock::default(),
+                has_read: watch::Sender::new(()),
+            }),
             last_reload: Arc::default(),
             uses: Arc::default(),
             readings,
-            has_read: watch::Sender::new(()),
         }
     }
 
@@ -170,43 +207,28 @@ impl ServiceTokens {
         Ok(())
     }
 
-    /// Returns what is known of a token that a service presents.
+    /// Finds a token that a service presents.
     pub async fn find(
         &self,
         text: &str,
         now: DateTime<Utc>,
-    ) -> Result<Arc<ServiceToken>, DatabaseError> {
-        if !Self::is_well_formed(text) {
-            return Err(Refusal::TokenInvalid.into());
-        }
+    ) -> Result<FoundServiceToken, DatabaseError> {
         let hash = hash_of(text);
-        if !self.copy().contains_key(&hash) {
-            self.reload_for_unknown().await?;
-        }
-        let token = self.good(&hash, now)?;
+        let token = match self.known.good(&hash, now) {
+            Some(known) => known?,
+            None if Self::is_well_formed(text) => {
+                self.reload_for_unknown().await?;
+                let known = self.known.good(&hash, now);
+                known.unwrap_or(Err(Refusal::TokenInvalid))?
+            }
+            None => return Err(Refusal::TokenInvalid.into()),
+        };
         self.note_use(&token, now);
-        Ok(token)
-    }
-
-    /// Returns what tells whether a token stays good.
-    #[must_use]
-    pub fn standing(&self, text: &str) -> StandingToken {
-        StandingToken {
-            tokens: self.clone(),
-            hash: hash_of(text),
-        }
-    }
-
-    /// Returns a token of the copy that is good.
-    fn good(&self, hash: &[u8; 32], now: DateTime<Utc>) -> Result<Arc<ServiceToken>, Refusal> {
-        let token = self.copy().get(hash).cloned();
-        let token = token
-            .filter(|token| token.revoked_at.is_none())
-            .ok_or(Refusal::TokenInvalid)?;
-        if token.has_expired(now) {
-            return Err(Refusal::TokenExpired);
-        }
-        Ok(token)
+        let known = Arc::clone(&self.known);
+        Ok(FoundServiceToken {
+            token,
+            standing: StandingToken { known, hash },
+        })
     }
 
     /// Writes which tokens were used since it was last written.
@@ -241,13 +263,11 @@ impl ServiceTokens {
             .into_iter()
             .map(|(hash, token)| (hash, Arc::new(token)))
             .collect();
-        *self.copy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(copy);
-        self.has_read.send_replace(());
+        let mut held = self.known.copy.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Arc::new(copy);
+        drop(held);
+        self.known.has_read.send_replace(());
         Ok(())
-    }
-
-    fn copy(&self) -> Arc<Copy> {
-        Arc::clone(&self.copy.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn note_use(&self, token: &ServiceToken, now: DateTime<Utc>) {

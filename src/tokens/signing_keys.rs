@@ -180,6 +180,13 @@ impl SigningKeys {
             .map(|key| key.record.public_key.clone())
     }
 
+    /// Tells whether tokens can be verified with a key.
+    pub(super) fn is_published(&self, kid: &str, now: DateTime<Utc>) -> bool {
+        self.copy()
+            .iter()
+            .any(|key| key.kid == kid && key.record.is_published(self.token_lifetime, now))
+    }
+
     fn copy(&self) -> Arc<Vec<Arc<LoadedKey>>> {
         Arc::clone(&self.copy.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -22,8 +22,9 @@ const EMAIL: &str = "ada@example.com";
 const WRONG: &str = "a wrong password";
 
 /// One password at a time, and slow ones: about a second each.
-const SLOW: [(&str, &str); 7] = [
-    ("IDENTITY_HASHING_CONCURRENCY", "1"),
+const SLOW: [(&str, &str); 8] = [
+    ("IDENTITY_BCRYPT_ENGINE", "reference"),
+    ("IDENTITY_HASHING_THREADS", "1"),
     ("IDENTITY_HASHING_QUEUE", "1"),
     ("IDENTITY_BCRYPT_COST", "13"),
     ("IDENTITY_MAX_DEADLINE", "60s"),
@@ -86,9 +87,9 @@ async fn overload_is_not_a_failure(t: Test) {
 }
 
 async fn x01_a_flood_of_sign_ins_is_refused_and_nobody_else_notices(t: Test) {
-    let server = t
-        .start_with(&[SLOW.as_slice(), &[("IDENTITY_HASHING_QUEUE", "3")]].concat())
-        .await;
+    // Here several at a time.
+    let more = [("IDENTITY_HASHING_QUEUE", "3"), ("IDENTITY_BCRYPT_ENGINE", "interleaved")];
+    let server = t.start_with(&[SLOW.as_slice(), &more].concat()).await;
     let ada = server.create_user(EMAIL).await;
 
     let flood = join_all((0..300).map(|number| {

@@ -15,7 +15,7 @@ pub fn tests() -> Vec<Behaviour> {
 
 async fn todo_04_the_status_tells_version_database_pools_migrations_and_hashing(t: Test) {
     let settings = [
-        ("IDENTITY_HASHING_CONCURRENCY", "3"),
+        ("IDENTITY_HASHING_THREADS", "3"),
         ("IDENTITY_HASHING_QUEUE", "7"),
         ("IDENTITY_DATABASE_POOL_MAX_SIZE", "4"),
     ];
@@ -63,7 +63,8 @@ async fn todo_04_the_status_tells_version_database_pools_migrations_and_hashing(
             hashing.running,
             hashing.waiting
         ),
-        (3, 7, 0, 0)
+        // Four on each thread.
+        (12, 7, 0, 0)
     );
 }
 

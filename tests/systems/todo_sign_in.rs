@@ -25,7 +25,7 @@ pub fn tests() -> Vec<Behaviour> {
 
 fn todo_01_the_cost_is_12_by_default() {
     let settings = Settings::read(&Sources::from_pairs(&[])).unwrap();
-    assert_eq!(settings.passwords.bcrypt_cost, 12);
+    assert_eq!(settings.passwords.hashing.cost, 12);
 }
 
 async fn todo_01_hashes_have_cost_12_and_salts_of_their_own(t: Test) {

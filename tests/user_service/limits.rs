@@ -133,7 +133,7 @@ async fn the_server_has_a_limit_of_its_own(t: Test) {
 async fn hashing_overload_is_refused_with_a_time_to_retry(t: Test) {
     let server = t
         .start_with(&[
-            ("IDENTITY_HASHING_CONCURRENCY", "1"),
+            ("IDENTITY_HASHING_THREADS", "1"),
             ("IDENTITY_HASHING_QUEUE", "1"),
             ("IDENTITY_BCRYPT_COST", "12"),
         ])

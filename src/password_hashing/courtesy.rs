@@ -1,0 +1,114 @@
+//! When a thread that hashes lets others go first.
+//!
+//! Whoever reads wants a core for a fraction of a millisecond, and at once; the operating system gives it to them when
+//! the slice of whoever has it ends, which is milliseconds later. So a thread that hashes offers its core after every
+//! step, a tenth of a millisecond: if somebody waits for one, they have it, and if nobody does, the offer costs next to
+//! nothing. That alone would leave nothing for hashing on a machine that others fill; a thread that has had less than
+//! its share of the recent time keeps what it has, and the operating system is as fair to it as to everybody.
+
+use std::time::{Duration, Instant};
+
+/// The part of a core that a thread of hashing is entitled to while others want it: a fourth.
+const SHARE: u32 = 4;
+/// How much of what a thread had too much or too little is remembered.
+const MEMORY: Duration = Duration::from_millis(20);
+
+/// What a thread has had of its share.
+#[derive(Debug)]
+pub(super) struct Courtesy {
+    /// How much more than its share it has had, `MEMORY` being none.
+    had: Duration,
+    since: Instant,
+    /// The quickest step of late, by the hashes that it was for: what a step takes without interruption.
+    quickest: [Duration; bcrypt_lanes::LANES],
+}
+
+impl Courtesy {
+    /// Begins with nothing owed.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            had: MEMORY,
+            since: now,
+            quickest: [Duration::MAX; bcrypt_lanes::LANES],
+        }
+    }
+
+    /// Forgets the time that nothing was to be done.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    /// Notes a step for a number of hashes that began and ended at these times. Tells whether others should go first
+    /// now.
+    pub(super) fn after_step(&mut self, hashes: usize, begin: Instant, end: Instant) -> bool {
+        let took = end - begin;
+        let uninterrupted = match self.quickest.get_mut(hashes.saturating_sub(1)) {
+            Some(quickest) => {
+                // It grows a little each time, for cores that become slower.
+                let grown = quickest.saturating_add(*quickest / 1024);
+                *quickest = grown.min(took);
+                *quickest
+            }
+            None => took,
+        };
+        let due = (end - self.since) / SHARE;
+        self.since = end;
+        self.had = (self.had + uninterrupted).saturating_sub(due).min(2 * MEMORY);
+        self.had >= MEMORY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Courtesy;
+
+    const STEP: Duration = Duration::from_micros(100);
+
+    /// Takes steps that begin a while after each other, and returns how many of them others could go first after.
+    fn offers(courtesy: &mut Courtesy, from: &mut Instant, steps: u32, every: Duration) -> u32 {
+        let offers = (0..steps).filter(|_| {
+            let begin = *from + (every - STEP);
+            *from += every;
+            courtesy.after_step(4, begin, *from)
+        });
+        u32::try_from(offers.count()).expect("few")
+    }
+
+    #[test]
+    fn a_thread_that_nobody_disturbs_offers_its_core_after_every_step() {
+        let mut now = Instant::now();
+        let mut courtesy = Courtesy::new(now);
+        assert_eq!(offers(&mut courtesy, &mut now, 1000, STEP), 1000);
+    }
+
+    #[test]
+    fn a_thread_that_has_half_of_a_core_goes_on_offering_it() {
+        let mut now = Instant::now();
+        let mut courtesy = Courtesy::new(now);
+        assert_eq!(offers(&mut courtesy, &mut now, 1000, 2 * STEP), 1000);
+    }
+
+    #[test]
+    fn a_thread_that_has_had_too_little_keeps_its_core_until_it_has_caught_up() {
+        let mut now = Instant::now();
+        let mut courtesy = Courtesy::new(now);
+        offers(&mut courtesy, &mut now, 100, STEP);
+        // A tenth of a core is less than its share; what it had before is soon used up.
+        offers(&mut courtesy, &mut now, 1000, 10 * STEP);
+        assert_eq!(offers(&mut courtesy, &mut now, 100, 10 * STEP), 0);
+        // It catches up as soon as it has the core, and not more than what is remembered.
+        let kept = 1000 - offers(&mut courtesy, &mut now, 1000, STEP);
+        assert!((1..=270).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn time_without_work_is_owed_to_nobody() {
+        let mut now = Instant::now();
+        let mut courtesy = Courtesy::new(now);
+        now += Duration::from_secs(60);
+        courtesy.resume(now);
+        assert_eq!(offers(&mut courtesy, &mut now, 10, STEP), 10);
+    }
+}

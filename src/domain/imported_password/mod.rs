@@ -69,8 +69,8 @@ pub(crate) struct HashParts {
     pub(crate) hash: Vec<u8>,
 }
 
-/// The functions that hash passwords.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The functions that hash passwords. Their `Debug` prints nothing: Firebase's has a key of the project in it.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Scheme {
     /// Argon2 (RFC 9106).
     Argon2 {
@@ -259,5 +259,42 @@ impl HashParts {
 impl fmt::Debug for HashParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HashParts([redacted])")
+    }
+}
+
+impl fmt::Debug for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scheme([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FirebasePassword, ForeignPassword, ForeignPasswordHash};
+
+    #[test]
+    fn debug_prints_nothing_of_a_hash_or_a_key() {
+        let firebase = FirebasePassword {
+            hash: "AAECAwQFBgcICQoLDA0ODw==",
+            salt: "c2FsdHNhbHQ=",
+            signer_key: "EBESExQVFhcYGRobHB0eHw==",
+            salt_separator: "Bw==",
+            rounds: 8,
+            memory_cost: 14,
+        };
+        let password = ForeignPassword {
+            text: "",
+            keycloak: None,
+            firebase: Some(firebase),
+        };
+        let parsed = password.parse().unwrap().unwrap();
+        let ForeignPasswordHash::Other(hash) = &parsed else {
+            panic!("not a hash of bcrypt");
+        };
+        let parts = hash.parts().unwrap();
+        assert_eq!(
+            format!("{parsed:?} {parts:?} {:?}", parts.scheme),
+            "Other(ImportedPasswordHash([redacted])) HashParts([redacted]) Scheme([redacted])"
+        );
     }
 }

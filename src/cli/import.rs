@@ -9,14 +9,13 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::user_line::UserLine;
-use super::{CommandError, open_database, output};
+use super::{CommandError, load_master_key, open_database, output, unusable};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{DatabaseUrl, Settings};
+use crate::config::Settings;
 use crate::derived_ids::DerivedIds;
 use crate::domain::{
     Actor, Command as Change, ImportMistakes, ImportOutcome, ImportUsers, Origin, User,
 };
-use crate::master_key::MasterKey;
 use crate::repositories::UserRepository;
 
 /// Users that are stored in one transaction.
@@ -53,9 +52,7 @@ pub(super) async fn run(settings: &Settings, arguments: &ArgMatches) -> Result<(
         name.push(".errors.jsonl");
         name.into()
     });
-    let is_embedded = matches!(settings.database.url, DatabaseUrl::Sqlite(_));
-    let master_key = MasterKey::load(&settings.master_key, &settings.data_dir, is_embedded)
-        .map_err(|error| CommandError::failed(&error))?;
+    let master_key = load_master_key(settings)?;
     let file = File::open(&source).map_err(|error| unusable(&source, &error))?;
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     let mut import = Import {
@@ -93,10 +90,6 @@ pub(super) async fn run(settings: &Settings, arguments: &ArgMatches) -> Result<(
 fn style() -> ProgressStyle {
     const TEMPLATE: &str = "{bar:40} {bytes}/{total_bytes}, {eta} left, {msg}";
     ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn unusable(path: &Path, error: &std::io::Error) -> CommandError {
-    CommandError::Failed(format!("{}: {error}", path.display()))
 }
 
 #[derive(Default)]

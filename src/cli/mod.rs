@@ -5,6 +5,7 @@ mod export;
 mod healthcheck;
 mod import;
 mod keys;
+mod lines;
 mod migrate;
 mod output;
 mod purge;

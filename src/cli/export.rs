@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use indicatif::ProgressBar;
 
 use super::user_line::UserLine;
-use super::{CommandError, open_database, output};
+use super::{CommandError, open_database, output, unusable};
 use crate::config::Settings;
 use crate::domain::{ListPosition, ListUsers, UserFilter, UserOrder};
 use crate::repositories::UserRepository;
@@ -81,8 +81,4 @@ fn create(path: &Path) -> std::io::Result<File> {
         .create_new(true)
         .mode(OWNER_ONLY)
         .open(path)
-}
-
-fn unusable(path: &Path, error: &std::io::Error) -> CommandError {
-    CommandError::Failed(format!("{}: {error}", path.display()))
 }

@@ -1,22 +1,22 @@
 //! `identity import`: users from a file of JSON Lines.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::lines::{Line, Lines, MAX_LINE_BYTES};
 use super::user_line::UserLine;
-use super::{CommandError, open_database, output};
+use super::{CommandError, load_master_key, open_database, output, unusable};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{DatabaseUrl, Settings};
+use crate::config::Settings;
 use crate::derived_ids::DerivedIds;
 use crate::domain::{
-    Actor, Command as Change, ImportMistakes, ImportOutcome, ImportUsers, Origin, User,
+    Actor, Command as Change, ImportMistakes, ImportOutcome, ImportUsers, Invalid, Origin, User,
 };
-use crate::master_key::MasterKey;
 use crate::repositories::UserRepository;
 
 /// Users that are stored in one transaction.
@@ -53,9 +53,7 @@ pub(super) async fn run(settings: &Settings, arguments: &ArgMatches) -> Result<(
         name.push(".errors.jsonl");
         name.into()
     });
-    let is_embedded = matches!(settings.database.url, DatabaseUrl::Sqlite(_));
-    let master_key = MasterKey::load(&settings.master_key, &settings.data_dir, is_embedded)
-        .map_err(|error| CommandError::failed(&error))?;
+    let master_key = load_master_key(settings)?;
     let file = File::open(&source).map_err(|error| unusable(&source, &error))?;
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     let mut import = Import {
@@ -78,25 +76,25 @@ pub(super) async fn run(settings: &Settings, arguments: &ArgMatches) -> Result<(
     output::say(&format!(
         "{created} users created, {unchanged} were there already, {refused} lines refused"
     ));
-    outcome?;
-    import.errors.finish()?;
-    if refused == 0 {
-        return Ok(());
+    // Also after an import that has failed: what was refused so far is said.
+    let written = import.errors.finish();
+    if refused > 0 && written.is_ok() {
+        output::complain(&format!(
+            "the refused lines and the reasons are in {}",
+            import.errors.path.display()
+        ));
     }
-    output::complain(&format!(
-        "the refused lines and the reasons are in {}",
-        import.errors.path.display()
-    ));
-    Err(CommandError::Reported)
+    outcome.and(written)?;
+    if refused == 0 {
+        Ok(())
+    } else {
+        Err(CommandError::Reported)
+    }
 }
 
 fn style() -> ProgressStyle {
     const TEMPLATE: &str = "{bar:40} {bytes}/{total_bytes}, {eta} left, {msg}";
     ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn unusable(path: &Path, error: &std::io::Error) -> CommandError {
-    CommandError::Failed(format!("{}: {error}", path.display()))
 }
 
 #[derive(Default)]
@@ -120,23 +118,19 @@ struct Import<'a> {
 
 impl Import<'_> {
     async fn read(&mut self, file: File, source: &Path) -> Result<(), CommandError> {
-        let mut reader = BufReader::new(file);
-        let mut line = Vec::new();
+        let mut lines = Lines::new(BufReader::new(file));
         let mut number = 0;
-        loop {
-            line.clear();
-            let length = reader
-                .read_until(b'\n', &mut line)
-                .map_err(|error| unusable(source, &error))?;
-            if length == 0 {
-                break;
-            }
+        while let Some((line, length)) = lines.next().map_err(|error| unusable(source, &error))? {
             number += 1;
-            self.progress.inc(u64::try_from(length).unwrap_or_default());
-            if line.trim_ascii().is_empty() {
-                continue;
+            self.progress.inc(length);
+            match line {
+                Line::TooLong => {
+                    let too_long = Invalid::too_long(MAX_LINE_BYTES, "bytes");
+                    self.refuse(number, &vec![("line", too_long)])?;
+                }
+                Line::Whole(line) if line.trim_ascii().is_empty() => {}
+                Line::Whole(line) => self.take(number, line, SystemClock.now())?,
             }
-            self.take(number, &line, SystemClock.now())?;
             if self.pending.len() >= BATCH {
                 self.store().await?;
             }
@@ -147,10 +141,7 @@ impl Import<'_> {
     fn take(&mut self, number: u64, line: &[u8], now: DateTime<Utc>) -> Result<(), CommandError> {
         let read: UserLine = match serde_json::from_slice(line) {
             Ok(read) => read,
-            Err(error) => {
-                self.counts.refused += 1;
-                return self.errors.write(number, &not_json(&error));
-            }
+            Err(error) => return self.refuse(number, &not_json(&error)),
         };
         let ids = self.ids.clone();
         let (email, username) = (read.email.to_lowercase(), read.username.to_lowercase());
@@ -163,11 +154,13 @@ impl Import<'_> {
                 self.pending.push((number, user));
                 Ok(())
             }
-            Err(mistakes) => {
-                self.counts.refused += 1;
-                self.errors.write(number, &mistakes)
-            }
+            Err(mistakes) => self.refuse(number, &mistakes),
         }
+    }
+
+    fn refuse(&mut self, number: u64, mistakes: &ImportMistakes) -> Result<(), CommandError> {
+        self.counts.refused += 1;
+        self.errors.write(number, mistakes)
     }
 
     async fn store(&mut self) -> Result<(), CommandError> {
@@ -210,7 +203,7 @@ fn not_json(error: &serde_json::Error) -> ImportMistakes {
     };
     vec![(
         "line",
-        crate::domain::Invalid::format(format!("{text} (column {})", error.column())),
+        Invalid::format(format!("{text} (column {})", error.column())),
     )]
 }
 

@@ -3,11 +3,10 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{CommandError, open_database, output};
+use super::{CommandError, load_master_key, open_database, output};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{DatabaseUrl, Settings};
+use crate::config::Settings;
 use crate::domain::{KeyChange, KeyPlan, SigningKeyRecord};
-use crate::master_key::MasterKey;
 use crate::repositories::SigningKeyRepository;
 use crate::tokens::{SigningKeys, TokenError};
 
@@ -62,9 +61,7 @@ pub(super) async fn run(settings: &Settings, arguments: &ArgMatches) -> Result<(
 }
 
 fn open_keys(settings: &Settings) -> Result<SigningKeys, CommandError> {
-    let is_embedded = matches!(settings.database.url, DatabaseUrl::Sqlite(_));
-    let master_key = MasterKey::load(&settings.master_key, &settings.data_dir, is_embedded)
-        .map_err(|error| CommandError::failed(&error))?;
+    let master_key = load_master_key(settings)?;
     let repository = SigningKeyRepository::new(open_database(settings)?);
     SigningKeys::new(repository, &master_key, settings.tokens.access.lifetime)
         .ok_or_else(|| CommandError::Failed("a key cannot be derived".to_owned()))

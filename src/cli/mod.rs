@@ -5,6 +5,7 @@ mod export;
 mod healthcheck;
 mod import;
 mod keys;
+mod lines;
 mod migrate;
 mod output;
 mod purge;
@@ -14,12 +15,14 @@ mod service_token;
 mod user_line;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{ConfigError, Settings, Sources};
+use crate::config::{ConfigError, DatabaseUrl, Settings, Sources};
 use crate::database::Database;
+use crate::master_key::MasterKey;
 use crate::telemetry::{DatabaseMetrics, init_log};
 
 /// The exit status for a wrong command line or wrong settings (`EX_USAGE` of sysexits.h).
@@ -165,4 +168,16 @@ fn command() -> Command {
 fn open_database(settings: &Settings) -> Result<Database, CommandError> {
     Database::new(&settings.database, DatabaseMetrics::default())
         .map_err(|error| CommandError::Failed(format!("DATABASE_URL: {error}")))
+}
+
+/// Reads the master key, as the server does.
+fn load_master_key(settings: &Settings) -> Result<MasterKey, CommandError> {
+    let is_embedded = matches!(settings.database.url, DatabaseUrl::Sqlite(_));
+    MasterKey::load(&settings.master_key, &settings.data_dir, is_embedded)
+        .map_err(|error| CommandError::failed(&error))
+}
+
+/// A file that cannot be opened, read or written.
+fn unusable(path: &Path, error: &std::io::Error) -> CommandError {
+    CommandError::Failed(format!("{}: {error}", path.display()))
 }

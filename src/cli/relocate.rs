@@ -13,8 +13,8 @@ pub(super) fn command() -> Command {
     Command::new("move")
         .about("Copies everything from the SQLite file to an empty PostgreSQL database")
         .long_about(
-            "Copies everything from the SQLite file of DATABASE_URL to an empty PostgreSQL database, and compares every \
-             table row by row before it is done. Stop the servers first: while it runs, nothing can be written to the \
+            "Copies everything from the SQLite file of DATABASE_URL to an empty PostgreSQL database, and reads every table \
+             back and compares it before it is done. Stop the servers first: while it runs, nothing can be written to the \
              file, and what is written to it afterwards stays behind.",
         )
         .arg(

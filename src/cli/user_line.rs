@@ -85,6 +85,16 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
+/// Reads a time of the years that a timestamp has, as exact as it is kept.
+fn parse_time(text: &str) -> Result<DateTime<Utc>, Invalid> {
+    const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+    DateTime::parse_from_rfc3339(text)
+        .ok()
+        .and_then(|time| DateTime::from_timestamp_micros(time.timestamp_micros()))
+        .filter(|time| YEARS.contains(&time.year()))
+        .ok_or_else(|| Invalid::format("must be a time such as 2026-01-31T12:00:00Z"))
+}
+
 impl fmt::Debug for UserLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UserLine([redacted])")
@@ -101,11 +111,7 @@ impl UserLine {
             let (month, day) = (date.month().cast_signed(), date.day().cast_signed());
             BirthDate::parse(date.year(), month, day, now.date_naive())
         });
-        let created_at = self.create_time.as_deref().map(|text| {
-            DateTime::parse_from_rfc3339(text)
-                .map(|time| time.to_utc())
-                .map_err(|_| Invalid::format("must be a time such as 2026-01-31T12:00:00Z"))
-        });
+        let created_at = self.create_time.as_deref().map(parse_time);
         ImportRecord {
             user_id: self.user_id,
             email: self.email,

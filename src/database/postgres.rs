@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::connection::Instrumentation;
 use diesel::dsl::sql;
-use diesel::expression::{BoxableExpression, SqlLiteral};
+use diesel::expression::BoxableExpression;
 use diesel::pg::Pg;
 use diesel::prelude::{BoolExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper};
 use diesel::sql_types::{BigInt, Bool, Nullable};
@@ -230,28 +230,32 @@ const COUNT_ATTEMPT: &str = "
     WHERE l.failures < $5 OR l.retry_at <= $3 OR l.retry_at > $8
     RETURNING l.last_success_at";
 
-/// The window of events after a transaction, whose id comes before the last part. The smallest number is found in the
-/// index of the transactions, which `min` alone would pass by to look for it in that of the numbers.
-const EVENT_WINDOW: [&str; 2] = [
-    "SELECT pg_snapshot_xmin(present)::text::bigint AS window_end,
-            pg_snapshot_xmax(present)::text::bigint AS transactions_end,
-            EXISTS (
-                SELECT FROM user_events WHERE transaction_id >= pg_snapshot_xmin(present)
-            ) AS has_held_back,
-            (
-                SELECT min(sequence + 0) FROM user_events
-                WHERE transaction_id < pg_snapshot_xmin(present) AND transaction_id >= '",
-    "'::xid8
-            ) AS first_sequence
-     FROM pg_current_snapshot() AS present",
-];
+/// The window of events after a transaction, whose id is the parameter. The smallest number is found in the index of the
+/// transactions, which `min` alone would pass by to look for it in that of the numbers.
+const EVENT_WINDOW: &str = "
+    SELECT pg_snapshot_xmin(present)::text::bigint AS window_end,
+           pg_snapshot_xmax(present)::text::bigint AS transactions_end,
+           EXISTS (
+               SELECT FROM user_events WHERE transaction_id >= pg_snapshot_xmin(present)
+           ) AS has_held_back,
+           (
+               SELECT min(sequence + 0) FROM user_events
+               WHERE transaction_id < pg_snapshot_xmin(present)
+                 AND transaction_id >= $1::bigint::text::xid8
+           ) AS first_sequence
+    FROM pg_current_snapshot() AS present";
 
 /// Events of the transactions of a window.
-fn in_window(cursor: &EventCursor) -> SqlLiteral<Bool> {
-    let EventCursor { from, to, .. } = cursor;
-    sql(&format!(
-        "transaction_id >= '{from}'::xid8 AND transaction_id < '{to}'::xid8"
-    ))
+fn in_window(
+    cursor: &EventCursor,
+) -> Box<dyn BoxableExpression<user_events::table, Pg, SqlType = Bool>> {
+    Box::new(
+        sql::<Bool>("transaction_id >= ")
+            .bind::<BigInt, _>(cursor.from)
+            .sql("::bigint::text::xid8 AND transaction_id < ")
+            .bind::<BigInt, _>(cursor.to)
+            .sql("::bigint::text::xid8"),
+    )
 }
 
 /// Gives events that were restored from a backup of another cluster, whose transactions have not happened here, to this

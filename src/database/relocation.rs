@@ -8,7 +8,7 @@ use std::sync::Arc;
 use diesel::SqliteConnection;
 use diesel::connection::{DefaultLoadingMode, SimpleConnection};
 use diesel::prelude::{
-    ExpressionMethods, Insertable, QueryDsl, Queryable, Selectable, SelectableHelper,
+    Column, ExpressionMethods, Insertable, QueryDsl, Queryable, Selectable, SelectableHelper,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::TryStreamExt;
@@ -224,7 +224,7 @@ impl<T: Digested> Digested for Option<T> {
 const ROWS_PER_STATEMENT: usize = 500;
 
 /// Describes each table by its columns, in an order in which rows that others refer to come first, and makes
-/// `copy_tables` of it.
+/// `copy_tables` and `RELOCATED_COLUMNS` of it.
 macro_rules! relocated_tables {
     ($($table:ident in the order of $order:ident as $row:ident { $($column:ident: $type:ty),+ $(,)? })+) => {
         $(
@@ -292,6 +292,12 @@ macro_rules! relocated_tables {
                 }
             }
         )+
+
+        /// The tables and the columns that are moved. The rest is made anew by the target: the numbers of events and
+        /// the transactions that they are of.
+        pub const RELOCATED_COLUMNS: &[(&str, &[&str])] = &[
+            $((stringify!($table), &[$(<$table::$column as Column>::NAME),+])),+
+        ];
 
         fn copy_tables(
             source: &mut SqliteConnection,

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::{
     AnsiTransactionManager, Instrumentation, SimpleConnection, TransactionManager,
 };
-use diesel::dsl::sql;
-use diesel::expression::{BoxableExpression, SqlLiteral};
+use diesel::expression::BoxableExpression;
 use diesel::prelude::{BoolExpressionMethods, Connection as _, ExpressionMethods};
 use diesel::sql_types::{Bool, Nullable};
 use diesel::sqlite::{Sqlite, SqliteConnection};
@@ -218,21 +217,21 @@ const COUNT_ATTEMPT: &str = "
     WHERE failures < ?5 OR retry_at <= ?3 OR retry_at > ?8
     RETURNING last_success_at";
 
-/// The window of events after a number, which comes before the last part: those that there are. The counter of the
-/// table knows of the events that were removed.
-const EVENT_WINDOW: [&str; 2] = [
-    "SELECT coalesce(max(seq), 0) + 1 AS window_end,
-            coalesce(max(seq), 0) + 1 AS transactions_end,
-            0 AS has_held_back,
-            (SELECT min(sequence) FROM user_events WHERE sequence >= ",
-    ") AS first_sequence
-     FROM sqlite_sequence WHERE name = 'user_events'",
-];
+/// The window of events after a number, which is the parameter: those that there are. The counter of the table knows of
+/// the events that were removed.
+const EVENT_WINDOW: &str = "
+    SELECT coalesce(max(seq), 0) + 1 AS window_end,
+           coalesce(max(seq), 0) + 1 AS transactions_end,
+           0 AS has_held_back,
+           (SELECT min(sequence) FROM user_events WHERE sequence >= ?1) AS first_sequence
+    FROM sqlite_sequence WHERE name = 'user_events'";
 
 /// Events with the numbers of a window: the number stands for the transaction.
-fn in_window(cursor: &EventCursor) -> SqlLiteral<Bool> {
-    let EventCursor { from, to, .. } = cursor;
-    sql(&format!("sequence >= {from} AND sequence < {to}"))
+fn in_window(
+    cursor: &EventCursor,
+) -> Box<dyn BoxableExpression<user_events::table, Sqlite, SqlType = Bool>> {
+    let is_late_enough = user_events::sequence.ge(cursor.from);
+    Box::new(is_late_enough.and(user_events::sequence.lt(cursor.to)))
 }
 
 /// Does nothing: numbers are restored with the events.

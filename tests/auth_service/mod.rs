@@ -3,9 +3,11 @@
 mod clocks;
 mod equal_cost;
 mod forged_claims;
+mod forged_id_token_claims;
 mod forged_id_tokens;
 mod forged_tokens;
 mod get_me;
+mod id_token_accounts;
 mod introspect_token;
 mod key_rotation;
 mod keys_at_rest;
@@ -35,9 +37,11 @@ pub fn tests() -> Vec<Behaviour> {
         clocks::tests(),
         equal_cost::tests(),
         forged_claims::tests(),
+        forged_id_token_claims::tests(),
         forged_id_tokens::tests(),
         forged_tokens::tests(),
         get_me::tests(),
+        id_token_accounts::tests(),
         introspect_token::tests(),
         key_rotation::tests(),
         keys_at_rest::tests(),

@@ -18,7 +18,7 @@ pub fn tests() -> Vec<Behaviour> {
     ]
 }
 
-const TODO: &str = "spiffe://example.org/todo";
+const TASKS: &str = "spiffe://example.org/tasks";
 const GATEWAY: &str = "gateway.example.org";
 
 /// A server that asks for client certificates, and who vouches for whom.
@@ -33,7 +33,7 @@ async fn world(t: &Test) -> World {
     let (certificate, key) = authority.identity(&["localhost"], &[]).write(t.directory());
     let client_authority = t.directory().join("clients.pem");
     fs::write(&client_authority, clients.pem()).unwrap();
-    let callers = format!("{TODO}=users.write,auth.sign_in; {GATEWAY}=admin");
+    let callers = format!("{TASKS}=users.write,auth.sign_in; {GATEWAY}=admin");
     let server = t
         .launch(&[
             AUTH,
@@ -69,9 +69,9 @@ impl World {
 
 async fn a_service_is_known_by_the_names_in_its_certificate(t: Test) {
     let world = world(&t).await;
-    let todo = world.named(&[], &[TODO]);
-    let ada = todo.create_user("ada@example.com").await;
-    let failure = todo.get(&ada.id).await.unwrap_err();
+    let tasks = world.named(&[], &[TASKS]);
+    let ada = tasks.create_user("ada@example.com").await;
+    let failure = tasks.get(&ada.id).await.unwrap_err();
     assert_eq!(failure.code(), Code::PermissionDenied);
     assert_eq!(failure.metadata("scope").as_deref(), Some("users.read"));
 
@@ -83,9 +83,9 @@ async fn a_service_is_known_by_the_names_in_its_certificate(t: Test) {
 async fn a_certificate_that_nobody_gave_scopes_opens_nothing(t: Test) {
     let world = world(&t).await;
     for (hosts, uris) in [
-        (&["todo.example.org"][..], &[][..]),
-        (&[], &["spiffe://example.org/todo/more"]),
-        (&[], &["spiffe://example.org/TODO"]),
+        (&["tasks.example.org"][..], &[][..]),
+        (&[], &["spiffe://example.org/tasks/more"]),
+        (&[], &["spiffe://example.org/TASKS"]),
         // The same text as a name of another kind.
         (&["sub.gateway.example.org"], &[]),
         (&[], &["https://gateway.example.org"]),
@@ -118,7 +118,7 @@ async fn a_token_comes_before_the_certificate(t: Test) {
 
 async fn changes_are_on_record_under_the_name_in_the_certificate(t: Test) {
     let world = world(&t).await;
-    world.named(&[], &[TODO]).create_user("ada@example.com").await;
+    world.named(&[], &[TASKS]).create_user("ada@example.com").await;
 
     let gateway = world.named(&[GATEWAY], &[]);
     let response = gateway
@@ -131,6 +131,6 @@ async fn changes_are_on_record_under_the_name_in_the_certificate(t: Test) {
     let actor = event.actor.unwrap();
     assert_eq!(
         (actor.kind(), actor.name.as_str()),
-        (ActorKind::Certificate, TODO)
+        (ActorKind::Certificate, TASKS)
     );
 }

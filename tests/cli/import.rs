@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use identity::proto::identity::v1::DeleteUserRequest;
 use serde_json::Value;
 
-use crate::support::{Behaviour, PASSWORD, Test, behaviours, new_user};
+use crate::support::{Backend, Behaviour, PASSWORD, Test, behaviours, new_user};
 use crate::user_service::calls::lookup_email;
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
         import_creates_users_who_can_sign_in,
         import_says_which_lines_are_refused_and_why,
+        import_passes_by_lines_that_are_too_long,
+        import_takes_times_as_exact_as_they_are_kept,
+        import_that_fails_says_what_was_refused_so_far,
         import_again_leaves_alone_what_is_there,
         import_of_many_users_goes_on_where_it_stopped,
         what_was_exported_can_be_imported,
@@ -97,26 +100,123 @@ async fn import_says_which_lines_are_refused_and_why(t: Test) {
         !errors.contains("secret") && !errors.contains("emial"),
         "{errors}"
     );
-    let mut refused: Vec<(u64, Vec<String>)> = errors
+    assert_eq!(
+        refused(&errors),
+        [
+            "2: email birth_date create_time",
+            "3: line",
+            "4: line",
+            "5: email",
+            "6: line"
+        ]
+    );
+}
+
+/// The lines that a file of errors names, in their order, each with the fields that are wrong.
+fn refused(errors: &str) -> Vec<String> {
+    let mut refused: Vec<String> = errors
         .lines()
         .map(|line| {
             let entry: Value = serde_json::from_str(line).unwrap();
             let violations = entry["violations"].as_array().unwrap().iter();
-            let fields = violations.map(|violation| violation["field"].as_str().unwrap().to_owned());
-            (entry["line"].as_u64().unwrap(), fields.collect())
+            let fields: Vec<_> = violations
+                .map(|violation| violation["field"].as_str().unwrap())
+                .collect();
+            format!("{}: {}", entry["line"], fields.join(" "))
         })
         .collect();
     refused.sort();
-    let expected = [
-        (2, vec!["email", "birth_date", "create_time"]),
-        (3, vec!["line"]),
-        (4, vec!["line"]),
-        (5, vec!["email"]),
-        (6, vec!["line"]),
+    refused
+}
+
+async fn import_passes_by_lines_that_are_too_long(t: Test) {
+    /// The most bytes of a line.
+    const MOST: usize = 64 * 1024;
+    let server = t.start().await;
+    let padded = |email: &str, length: usize| {
+        let user = format!("{{\"email\":\"{email}\"}}");
+        let spaces = " ".repeat(length.saturating_sub(user.len()));
+        user + &spaces
+    };
+    let lines = [
+        padded("fits@example.com", MOST),
+        padded("long@example.com", MOST + 1),
+        padded("longer@example.com", 10 * MOST),
+        padded("after@example.com", 0),
     ];
-    let expected =
-        expected.map(|(line, fields)| (line, fields.into_iter().map(str::to_owned).collect()));
-    assert_eq!(refused, expected);
+    let path = file(&t, "users.jsonl", &lines.join("\n"));
+
+    let (code, stdout, _) = import(&t, &path).await;
+
+    assert_eq!(
+        (code, stdout.as_str()),
+        (1, "2 users created, 0 were there already, 2 lines refused\n")
+    );
+    let errors = fs::read_to_string(t.directory().join("users.jsonl.errors.jsonl")).unwrap();
+    assert_eq!(refused(&errors), ["2: line", "3: line"]);
+    assert!(errors.contains("at most 65536 bytes"), "{errors}");
+    for email in ["fits@example.com", "after@example.com"] {
+        lookup_email(&server, email).await.unwrap();
+    }
+}
+
+async fn import_takes_times_as_exact_as_they_are_kept(t: Test) {
+    let server = t.start().await;
+    let times = [
+        // Before the epoch of PostgreSQL, from where it counts backwards.
+        "1999-02-03T04:05:06.123456999Z",
+        "0001-01-01T00:00:00Z",
+        // The year before the first one, here and in Greenwich.
+        "0000-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+00:01",
+    ];
+    let lines = times.iter().enumerate().map(|(number, time)| {
+        format!("{{\"email\":\"{number}@example.com\",\"create_time\":\"{time}\"}}")
+    });
+    let path = file(&t, "users.jsonl", &lines.collect::<Vec<_>>().join("\n"));
+
+    let (code, stdout, _) = import(&t, &path).await;
+
+    assert_eq!(
+        (code, stdout.as_str()),
+        (1, "2 users created, 0 were there already, 2 lines refused\n")
+    );
+    let errors = fs::read_to_string(t.directory().join("users.jsonl.errors.jsonl")).unwrap();
+    assert_eq!(refused(&errors), ["3: create_time", "4: create_time"]);
+    let exact = lookup_email(&server, "0@example.com").await.unwrap();
+    assert_eq!(exact.create_time.unwrap().nanos, 123_456_000);
+    let first = lookup_email(&server, "1@example.com").await.unwrap();
+    assert_eq!(first.create_time.unwrap().seconds, -62_135_596_800);
+}
+
+async fn import_that_fails_says_what_was_refused_so_far(t: Test) {
+    let _server = t.start().await;
+    let trigger = match t.backend {
+        Backend::Sqlite => {
+            "CREATE TRIGGER obstruct BEFORE INSERT ON users
+             BEGIN SELECT RAISE(ABORT, 'obstructed'); END"
+        }
+        Backend::Postgres => {
+            "CREATE FUNCTION obstruct() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN RAISE EXCEPTION 'obstructed'; END $$;
+             CREATE TRIGGER obstruct BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION obstruct()"
+        }
+    };
+    t.sql(trigger).await.unwrap();
+    let path = file(&t, "users.jsonl", "no user\n{\"email\":\"ada@example.com\"}\n");
+
+    let (code, stdout, stderr) = import(&t, &path).await;
+
+    assert_eq!(
+        (code, stdout.as_str()),
+        (1, "0 users created, 0 were there already, 1 lines refused\n")
+    );
+    assert!(
+        stderr.contains("users.jsonl.errors.jsonl") && stderr.contains("run the command again"),
+        "{stderr}"
+    );
+    let errors = fs::read_to_string(t.directory().join("users.jsonl.errors.jsonl")).unwrap();
+    assert_eq!(refused(&errors), ["1: line"]);
 }
 
 async fn import_again_leaves_alone_what_is_there(t: Test) {

@@ -1,5 +1,8 @@
 //! `identity move`.
 
+use std::collections::BTreeSet;
+
+use identity::database::relocation::RELOCATED_COLUMNS;
 use identity::proto::identity::v1::{
     CreatePasswordResetRequest, GetUserRequest, LinkOAuthAccountRequest, SignOutRequest, User,
 };
@@ -7,7 +10,9 @@ use identity::proto::identity::v1::{
 use crate::oauth_account_service::calls::{link_request, link_with, list};
 use crate::security_service::calls::history_types;
 use crate::support::issuer::with_shared_issuer;
-use crate::support::{AUTH, Behaviour, Clients, PASSWORD, Test, behaviours, new_user, postgres_only};
+use crate::support::{
+    AUTH, Backend, Behaviour, Clients, PASSWORD, Test, behaviours, new_user, postgres_only,
+};
 use crate::user_service::import_users::{import_new, with_email};
 
 pub fn tests() -> Vec<Behaviour> {
@@ -17,7 +22,10 @@ pub fn tests() -> Vec<Behaviour> {
             a_target_that_is_not_empty_is_left_alone,
             a_row_that_arrives_different_stops_the_move,
         ],
-        behaviours![only_sqlite_moves_and_only_to_postgresql],
+        behaviours![
+            every_table_and_column_is_moved,
+            only_sqlite_moves_and_only_to_postgresql,
+        ],
     ]
     .concat()
 }
@@ -151,6 +159,42 @@ async fn everything_moves_and_goes_on_as_before(t: Test) {
         .await
         .unwrap();
     moved.create_user("new@example.com").await;
+}
+
+/// Whatever a migration has added is moved too, but for what each database makes by itself.
+async fn every_table_and_column_is_moved(t: Test) {
+    assert_eq!(t.run(&[], &["migrate", "up"]).await.0, 0);
+    let columns = match t.backend {
+        Backend::Sqlite => {
+            "SELECT tables.name || '.' || columns.name AS value
+             FROM sqlite_schema AS tables JOIN pragma_table_xinfo(tables.name) AS columns
+             WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        }
+        Backend::Postgres => {
+            "SELECT table_name || '.' || column_name AS value
+             FROM information_schema.columns WHERE table_schema = current_schema()"
+        }
+    };
+    let there: BTreeSet<String> = t.sql_values(columns).await.into_iter().flatten().collect();
+    let is_made_there = |column: &&String| {
+        ["__diesel_schema_migrations.", "migration_checksums."]
+            .iter()
+            .any(|table| column.starts_with(table))
+            || ["user_events.sequence", "user_events.transaction_id"].contains(&column.as_str())
+    };
+
+    let moved: BTreeSet<String> = RELOCATED_COLUMNS
+        .iter()
+        .flat_map(|(table, names)| names.iter().map(move |name| format!("{table}.{name}")))
+        .collect();
+
+    let left_behind: Vec<_> = there
+        .difference(&moved)
+        .filter(|column| !is_made_there(column))
+        .collect();
+    assert_eq!(left_behind, Vec::<&String>::new(), "are left behind");
+    let unknown: Vec<_> = moved.difference(&there).collect();
+    assert_eq!(unknown, Vec::<&String>::new(), "are not in the database");
 }
 
 async fn a_target_that_is_not_empty_is_left_alone(t: Test) {

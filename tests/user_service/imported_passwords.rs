@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Behaviour> {
         e02_an_imported_password_costs_one_hash_of_bcrypt_like_every_other,
         an_imported_password_can_be_changed_and_replaced,
         p02_what_would_cost_too_much_is_refused,
+        what_nothing_can_compute_is_refused,
         what_is_no_hash_is_refused,
     ]
 }
@@ -202,19 +203,99 @@ async fn p02_what_would_cost_too_much_is_refused(t: Test) {
         format!("$scrypt$ln=18,r=8,p=1${salt_and_hash}"),
         format!("$scrypt$ln=63,r=8,p=1${salt_and_hash}"),
         format!("$scrypt$ln=300,r=4294967295,p=4294967295${salt_and_hash}"),
+        format!("$scrypt$ln=21,r=1,p=1${salt_and_hash}"),
+        format!("$scrypt$ln=10,r=65,p=1${salt_and_hash}"),
+        format!("$scrypt$ln=10,r=8,p=17${salt_and_hash}"),
+        format!("$scrypt$ln=17,r=8,p=9${salt_and_hash}"),
         format!("$pbkdf2-sha256$2000001${salt_and_hash}"),
         format!("$pbkdf2-sha256$i=1000${}$AAAAAAAAAAAAAAAAAAAAAA", "A".repeat(200)),
     ];
-    let users = hashes.iter().enumerate();
-    let users = users.map(|(number, hash)| with_hash(number, hash)).collect();
+    let texts = hashes.iter().enumerate();
+    let mut users: Vec<_> = texts.map(|(number, hash)| with_hash(number, hash)).collect();
+    // More than the column of the hash holds.
+    let long_separator = FirebasePassword {
+        salt_separator: "A".repeat(830),
+        ..firebase()
+    };
+    let much_memory = FirebasePassword {
+        memory_cost: 18,
+        ..firebase()
+    };
+    users.extend([long_separator, much_memory].map(|password| ImportedUser {
+        firebase_password: Some(password),
+        ..with_email("firebase@example.com")
+    }));
 
-    for (hash, result) in hashes.iter().zip(import(&server, users, "").await.unwrap()) {
+    for (user, result) in users
+        .clone()
+        .iter()
+        .zip(import(&server, users, "").await.unwrap())
+    {
         let reasons: Vec<_> = result
             .violations
             .iter()
             .map(|violation| violation.reason().as_str_name())
             .collect();
-        assert_eq!(reasons, ["ERROR_REASON_VALUE_OUT_OF_RANGE"], "{hash}");
+        assert_eq!(reasons, ["ERROR_REASON_VALUE_OUT_OF_RANGE"], "{user:?}");
+    }
+}
+
+/// Whoever was imported with one of these could never sign in.
+async fn what_nothing_can_compute_is_refused(t: Test) {
+    const SALT: &str = "c2FsdHNhbHRzYWx0MTIzNA";
+    const HASH: &str = "WpcgDLB6Hn2elw2bVmMLz+xdC7aJfKUye2uRrftuiPQ";
+    let server = t.start().await;
+    let argon2 = |parameters: &str, salt: &str| format!("$argon2id$v=19${parameters}${salt}${HASH}");
+    let hashes = [
+        // Less than 8 KiB for each lane, and a salt of 7 bytes.
+        argon2("m=7,t=1,p=1", SALT),
+        argon2("m=15,t=1,p=2", SALT),
+        argon2("m=8,t=1,p=1", "c2FsdHNhbA"),
+        // N is 1.
+        "scrypt$1$saltsaltsalt1234$8$5$UnZX6Byf9SwgXXllJrmrUW7lQY9k7U2pPvNwhUIuwvM2Gcvms9pSu2nFK3bTGdXKfh+/IXE2nSmaBuuDitQwbg==".to_owned(),
+        // The key is shorter than what it encrypts.
+        format!("$firebase-scrypt$ln=14,r=8$Bw$AAAA${SALT}${HASH}"),
+    ];
+    let texts = hashes.iter().enumerate();
+    let mut users: Vec<_> = texts.map(|(number, hash)| with_hash(number, hash)).collect();
+    let keycloak = [("0", "1"), ("1024", "0"), ("8", "2")].map(|(memory, lanes)| KeycloakPassword {
+        secret_data: KEYCLOAK[2].0.to_owned(),
+        credential_data: KEYCLOAK[2]
+            .1
+            .replace(r#"["1024"]"#, &format!("[\"{memory}\"]"))
+            .replace(
+                r#""parallelism":["1"]"#,
+                &format!("\"parallelism\":[\"{lanes}\"]"),
+            ),
+    });
+    users.extend(keycloak.map(|password| ImportedUser {
+        keycloak_password: Some(password),
+        ..with_email("keycloak@example.com")
+    }));
+    let firebase = [(0, 14), (8, 0)].map(|(rounds, memory_cost)| FirebasePassword {
+        rounds,
+        memory_cost,
+        ..firebase()
+    });
+    users.extend(firebase.map(|password| ImportedUser {
+        firebase_password: Some(password),
+        ..with_email("firebase@example.com")
+    }));
+
+    let results = import(&server, users.clone(), "").await.unwrap();
+
+    for (user, result) in users.iter().zip(results) {
+        let violations: Vec<_> = result
+            .violations
+            .iter()
+            .map(|violation| (violation.field.as_str(), violation.reason().as_str_name()))
+            .collect();
+        assert_eq!(
+            violations,
+            [("password_hash", "ERROR_REASON_INVALID_FORMAT")],
+            "{} {user:?}",
+            user.password_hash
+        );
     }
 }
 

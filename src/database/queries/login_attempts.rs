@@ -9,7 +9,9 @@ use crate::database::DatabaseError;
 use crate::database::rows::LoginAttemptRow;
 use crate::database::schema::login_attempts;
 use crate::database::sql_types::{StoredIp, StoredTime, StoredUuid};
-use crate::domain::{Client, ListLoginAttempts, LoginAttempt, NewLoginAttempt, UserId};
+use crate::domain::{
+    Client, ListLoginAttempts, LoginAttempt, LoginFailure, NewLoginAttempt, User, UserId,
+};
 
 /// Records an attempt. If the user it was made as has been deleted meanwhile, it is kept as if that had come afterwards:
 /// without what tells who the user was.
@@ -41,6 +43,25 @@ pub(super) async fn insert(tx: &mut Connection, attempt: &NewLoginAttempt) -> Re
         .execute(tx)
         .await?;
     Ok(())
+}
+
+/// Records that a user that this transaction has locked was kept out, although the credential was right.
+pub(super) async fn insert_kept_out(
+    tx: &mut Connection,
+    attempt: &NewLoginAttempt,
+    user: &User,
+) -> Result<(), DatabaseError> {
+    let failure = if user.is_blocked {
+        LoginFailure::UserBlocked
+    } else {
+        LoginFailure::UserInactive
+    };
+    let failed = NewLoginAttempt {
+        user_id: Some(user.id),
+        failure: Some(failure),
+        ..attempt.clone()
+    };
+    insert(tx, &failed).await
 }
 
 /// Counts the failures of a user at a time or later.

@@ -17,9 +17,9 @@ use crate::database::schema::{oauth_accounts, users as users_table};
 use crate::database::sql_types::{StoredTime, StoredUuid};
 use crate::domain::{
     AccountKey, AuthProvider, Command, ExternalIdentity, IdTokenDecision, IdTokenSignIn,
-    LinkOAuthAccount, ListOAuthAccounts, LoginFailure, NewLinkedUser, NewLoginAttempt, NewRefreshToken,
-    NewUserEvent, OAuthAccount, OAuthAccountId, Origin, Refusal, Session, Stranger, UnlinkOAuthAccount,
-    User, UserChange, UserEventType, UserId,
+    LinkOAuthAccount, ListOAuthAccounts, NewLinkedUser, NewLoginAttempt, NewRefreshToken, NewUserEvent,
+    OAuthAccount, OAuthAccountId, Origin, Refusal, Session, Stranger, UnlinkOAuthAccount, User,
+    UserChange, UserEventType, UserId,
 };
 
 /// Returns the user that an account is linked with.
@@ -333,17 +333,7 @@ async fn enter(
     sign_in: &IdTokenSignIn,
 ) -> Result<IdTokenDecision, DatabaseError> {
     if let Err(refusal) = user.check_state() {
-        let failure = if user.is_blocked {
-            LoginFailure::UserBlocked
-        } else {
-            LoginFailure::UserInactive
-        };
-        let failed = NewLoginAttempt {
-            user_id: Some(user.id),
-            failure: Some(failure),
-            ..sign_in.attempt.clone()
-        };
-        login_attempts::insert(tx, &failed).await?;
+        login_attempts::insert_kept_out(tx, &sign_in.attempt, &user).await?;
         return Ok(IdTokenDecision::Refused(refusal));
     }
     begin(tx, &user, sign_in).await?;

@@ -3,10 +3,7 @@
 use super::request_ids::{self, Claim};
 use super::{Connection, lock_user, lockouts, login_attempts, sessions, users};
 use crate::database::DatabaseError;
-use crate::domain::{
-    Command, LoginFailure, NewLoginAttempt, NewSignUp, Refusal, SignInDecision, SignUpDecision,
-    VerifiedSignIn,
-};
+use crate::domain::{Command, NewSignUp, Refusal, SignInDecision, SignUpDecision, VerifiedSignIn};
 
 /// Begins the session of a user whose password is right, unless the user is kept out.
 pub(crate) async fn complete(
@@ -28,16 +25,7 @@ pub(crate) async fn complete(
         return Ok(SignInDecision::Refused(Refusal::InvalidCredentials));
     };
     if let Err(refusal) = user.check_state() {
-        let failure = if user.is_blocked {
-            LoginFailure::UserBlocked
-        } else {
-            LoginFailure::UserInactive
-        };
-        let failed = NewLoginAttempt {
-            failure: Some(failure),
-            ..attempt.clone()
-        };
-        login_attempts::insert(tx, &failed).await?;
+        login_attempts::insert_kept_out(tx, attempt, &user).await?;
         // A right password is not a guess.
         lockouts::release(tx, &(*reservation, *now)).await?;
         return Ok(SignInDecision::Refused(refusal));

@@ -131,8 +131,8 @@ pub(crate) async fn window_after(
     connection: &mut Connection,
     from: &i64,
 ) -> Result<EventWindow, DatabaseError> {
-    let [before, after] = EVENT_WINDOW;
-    let row: WindowRow = diesel::sql_query(format!("{before}{from}{after}"))
+    let row: WindowRow = diesel::sql_query(EVENT_WINDOW)
+        .bind::<BigInt, _>(*from)
         .get_result(connection)
         .await?;
     Ok(EventWindow {
@@ -150,9 +150,9 @@ pub(crate) async fn read_window(
 ) -> Result<Vec<NumberedEvent>, DatabaseError> {
     let mut query = user_events::table
         .select((user_events::sequence, UserEventRow::as_select()))
-        .filter(in_window(&read.after))
         .filter(user_events::sequence.gt(read.after.sequence))
-        .into_boxed::<Backend>();
+        .into_boxed::<Backend>()
+        .filter(in_window(&read.after));
     if !read.filter.types.is_empty() {
         let types: Vec<_> = read.filter.types.iter().copied().map(StoredName).collect();
         query = query.filter(user_events::event_type.eq_any(types));

@@ -4,6 +4,7 @@
 //! until their user signs in, and are replaced by a hash of bcrypt then. What verifying one may cost is bounded when
 //! it is imported.
 
+mod limits;
 mod spellings;
 
 use std::fmt;
@@ -14,7 +15,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 pub use spellings::{FirebasePassword, ForeignPassword};
 
-use super::{Invalid, PasswordHash};
+use super::PasswordHash;
 
 /// Base 64 as in PHC strings: no padding is written, and any is accepted.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -69,8 +70,8 @@ pub(crate) struct HashParts {
     pub(crate) hash: Vec<u8>,
 }
 
-/// The functions that hash passwords.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The functions that hash passwords. Their `Debug` prints nothing: Firebase's has a key of the project in it.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Scheme {
     /// Argon2 (RFC 9106).
     Argon2 {
@@ -132,90 +133,6 @@ impl Digest {
 }
 
 impl HashParts {
-    /// Refuses what would cost too much to verify, or is no hash.
-    fn check(self) -> Result<Self, Invalid> {
-        /// A hash shorter than this could be found by chance; nothing computes one longer than the other.
-        const HASH_BYTES: std::ops::RangeInclusive<usize> = 16..=128;
-        /// No system uses longer salts.
-        const MAX_SALT_BYTES: usize = 128;
-        /// Of memory, for one hash: several may be verified at the same time.
-        const MAX_MEMORY_KIBIBYTES: u64 = 128 * 1024;
-        /// Of memory, written over and over: what a core does in about a second.
-        const MAX_WORK_KIBIBYTES: u64 = 1024 * 1024;
-        /// Twice what is recommended today, about a second.
-        const MAX_ITERATIONS: u64 = 2_000_000;
-        const MAX_LANES: u64 = 16;
-        const MAX_LOG_N: u64 = 20;
-        const MAX_BLOCK_SIZE: u64 = 64;
-        let scrypt_kibibytes = |log_n: u8, block_size: u32| {
-            /// Of one block, per unit of the block size.
-            const BYTES: u64 = 128;
-            (u64::from(block_size) * BYTES) << u32::from(log_n).min(MAX_LOG_N.try_into().unwrap_or(0))
-                >> 10
-        };
-        if !HASH_BYTES.contains(&self.hash.len()) {
-            return Err(Invalid::format("must be a hash of 16 to 128 bytes"));
-        }
-        if self.salt.len() > MAX_SALT_BYTES {
-            return Err(Invalid::too_long(MAX_SALT_BYTES, "bytes of salt"));
-        }
-        let limits: Vec<(u64, u64, &str)> = match &self.scheme {
-            Scheme::Argon2 {
-                memory_kibibytes,
-                passes,
-                lanes,
-                ..
-            } => {
-                let (memory, passes) = (u64::from(*memory_kibibytes), u64::from(*passes));
-                vec![
-                    (memory, MAX_MEMORY_KIBIBYTES, "KiB of memory"),
-                    (memory * passes, MAX_WORK_KIBIBYTES, "KiB of memory in all passes"),
-                    ((*lanes).into(), MAX_LANES, "lanes"),
-                ]
-            }
-            Scheme::Scrypt {
-                log_n,
-                block_size,
-                parallelism,
-            } => {
-                let memory = scrypt_kibibytes(*log_n, (*block_size).min(u32::MAX >> 20));
-                vec![
-                    ((*log_n).into(), MAX_LOG_N, "as the exponent of N"),
-                    ((*block_size).into(), MAX_BLOCK_SIZE, "as the block size"),
-                    ((*parallelism).into(), MAX_LANES, "as the parallelism"),
-                    (memory, MAX_MEMORY_KIBIBYTES, "KiB of memory"),
-                    (
-                        memory * u64::from(*parallelism),
-                        MAX_WORK_KIBIBYTES,
-                        "KiB of memory in all",
-                    ),
-                ]
-            }
-            Scheme::Pbkdf2 { iterations, .. } => {
-                vec![((*iterations).into(), MAX_ITERATIONS, "iterations")]
-            }
-            Scheme::FirebaseScrypt {
-                log_n, block_size, ..
-            } => {
-                let memory = scrypt_kibibytes(*log_n, (*block_size).min(u32::MAX >> 20));
-                vec![
-                    ((*log_n).into(), MAX_LOG_N, "as the memory cost"),
-                    ((*block_size).into(), MAX_BLOCK_SIZE, "rounds"),
-                    (memory, MAX_MEMORY_KIBIBYTES, "KiB of memory"),
-                ]
-            }
-        };
-        for (value, limit, unit) in limits {
-            if value > limit {
-                return Err(Invalid::too_long(
-                    usize::try_from(limit).unwrap_or(usize::MAX),
-                    unit,
-                ));
-            }
-        }
-        Ok(self)
-    }
-
     /// Spells the hash as it is kept.
     fn spell(&self) -> ImportedPasswordHash {
         let encode = |bytes: &[u8]| BASE64.encode(bytes);
@@ -259,5 +176,42 @@ impl HashParts {
 impl fmt::Debug for HashParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HashParts([redacted])")
+    }
+}
+
+impl fmt::Debug for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scheme([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FirebasePassword, ForeignPassword, ForeignPasswordHash};
+
+    #[test]
+    fn debug_prints_nothing_of_a_hash_or_a_key() {
+        let firebase = FirebasePassword {
+            hash: "AAECAwQFBgcICQoLDA0ODw==",
+            salt: "c2FsdHNhbHQ=",
+            signer_key: "EBESExQVFhcYGRobHB0eHw==",
+            salt_separator: "Bw==",
+            rounds: 8,
+            memory_cost: 14,
+        };
+        let password = ForeignPassword {
+            text: "",
+            keycloak: None,
+            firebase: Some(firebase),
+        };
+        let parsed = password.parse().unwrap().unwrap();
+        let ForeignPasswordHash::Other(hash) = &parsed else {
+            panic!("not a hash of bcrypt");
+        };
+        let parts = hash.parts().unwrap();
+        assert_eq!(
+            format!("{parsed:?} {parts:?} {:?}", parts.scheme),
+            "Other(ImportedPasswordHash([redacted])) HashParts([redacted]) Scheme([redacted])"
+        );
     }
 }

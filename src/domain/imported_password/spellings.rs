@@ -50,20 +50,15 @@ impl ForeignPasswordHash {
         if longest.iter().map(|text| text.len()).sum::<usize>() > Self::MAX_BYTES {
             return Err(Invalid::too_long(Self::MAX_BYTES, "bytes"));
         }
-        let signer_key = decode(password.signer_key)?;
-        let hash = decode(password.hash)?;
-        if hash.len() != signer_key.len() {
-            return Err(Invalid::format("must be as long as the signer key"));
-        }
         let parts = HashParts {
             scheme: Scheme::FirebaseScrypt {
                 log_n: u8::try_from(password.memory_cost).unwrap_or(u8::MAX),
                 block_size: password.rounds,
                 salt_separator: decode(password.salt_separator)?,
-                signer_key,
+                signer_key: decode(password.signer_key)?,
             },
             salt: decode(password.salt)?,
-            hash,
+            hash: decode(password.hash)?,
         };
         Ok(Self::Other(parts.check()?.spell()))
     }

@@ -231,13 +231,14 @@ const COUNT_ATTEMPT: &str = "
     RETURNING l.last_success_at";
 
 /// The window of events after a transaction, whose id is the parameter. The smallest number is found in the index of the
-/// transactions, which `min` alone would pass by to look for it in that of the numbers.
+/// transactions, which `min` alone would pass by to look for it in that of the numbers; and so is the last transaction, where
+/// `EXISTS` would look through all of the table when there is none.
 const EVENT_WINDOW: &str = "
     SELECT pg_snapshot_xmin(present)::text::bigint AS window_end,
            pg_snapshot_xmax(present)::text::bigint AS transactions_end,
-           EXISTS (
-               SELECT FROM user_events WHERE transaction_id >= pg_snapshot_xmin(present)
-           ) AS has_held_back,
+           coalesce((
+               SELECT transaction_id FROM user_events ORDER BY transaction_id DESC LIMIT 1
+           ) >= pg_snapshot_xmin(present), false) AS has_held_back,
            (
                SELECT min(sequence + 0) FROM user_events
                WHERE transaction_id < pg_snapshot_xmin(present)

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::courtesy::Courtesy;
 use super::pace::Pace;
+use super::threads::lower_priority;
 use crate::telemetry::HashingMetrics;
 
 /// What computes bcrypt.
@@ -215,7 +216,9 @@ impl Shared {
         }
     }
 
+    /// A hash of the library goes from its beginning to its end, so that only a low priority lets others go first.
     fn work_one_by_one(&self) {
+        lower_priority();
         while let Some(Hash {
             cost,
             salt,

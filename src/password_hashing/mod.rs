@@ -336,8 +336,9 @@ mod tests {
         }
     }
 
+    /// A year from now, for hashes that take days.
     fn later() -> Instant {
-        Instant::now() + Duration::from_secs(600)
+        Instant::now() + Duration::from_secs(365 * 24 * 3600)
     }
 
     /// Waits until so many hashes are computed at the same time.
@@ -348,13 +349,22 @@ mod tests {
             }
         };
         let patience = Duration::from_secs(60);
-        tokio::time::timeout(patience, wait).await.expect("it never came to that");
+        tokio::time::timeout(patience, wait)
+            .await
+            .expect("it never came to that");
     }
 
     async fn is_right(hasher: &PasswordHasher, text: &str, hash: &PasswordHash) -> bool {
-        let turn = hasher.admit(later()).expect("a place").turn().await.expect("a turn");
+        let turn = hasher
+            .admit(later())
+            .expect("a place")
+            .turn()
+            .await
+            .expect("a turn");
         let presented = PresentedPassword::Possible(password(text));
-        turn.verify(presented, Some(hash.clone())).await.expect("an answer")
+        turn.verify(presented, Some(hash.clone()))
+            .await
+            .expect("an answer")
     }
 
     #[tokio::test]
@@ -383,7 +393,12 @@ mod tests {
         let hasher = hasher(BcryptEngine::Interleaved, 4, &metrics);
         let somebody = PresentedPassword::Possible(password("correct horse"));
         for presented in [somebody, PresentedPassword::TooLong] {
-            let turn = hasher.admit(later()).expect("a place").turn().await.expect("a turn");
+            let turn = hasher
+                .admit(later())
+                .expect("a place")
+                .turn()
+                .await
+                .expect("a turn");
             assert!(!turn.verify(presented, None).await.expect("an answer"));
         }
         assert_eq!(metrics.computed.get(), 2);

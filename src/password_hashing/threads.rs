@@ -63,7 +63,7 @@ fn work(queue: &Mutex<Receiver<Job>>) {
 
 /// Has the operating system prefer every other thread to this one. On Linux a priority is that of a thread; where
 /// it cannot be lowered, hashes merely compete.
-fn lower_priority() {
+pub(super) fn lower_priority() {
     /// The lowest but a few: a core that nobody else wants is still used in full.
     const NICE: i32 = 15;
     #[cfg(target_os = "linux")]

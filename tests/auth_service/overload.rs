@@ -88,7 +88,10 @@ async fn overload_is_not_a_failure(t: Test) {
 
 async fn x01_a_flood_of_sign_ins_is_refused_and_nobody_else_notices(t: Test) {
     // Here several at a time.
-    let more = [("IDENTITY_HASHING_QUEUE", "3"), ("IDENTITY_BCRYPT_ENGINE", "interleaved")];
+    let more = [
+        ("IDENTITY_HASHING_QUEUE", "3"),
+        ("IDENTITY_BCRYPT_ENGINE", "interleaved"),
+    ];
     let server = t.start_with(&[SLOW.as_slice(), &more].concat()).await;
     let ada = server.create_user(EMAIL).await;
 

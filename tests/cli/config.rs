@@ -130,6 +130,7 @@ async fn csl_05_every_wrong_value_is_named_at_once(t: Test) {
         ("IDENTITY_MASTER_KEY", "short"),
         ("IDENTITY_PASSWORD_MIN_LENGTH", "7"),
         ("IDENTITY_BCRYPT_COST", "3"),
+        ("IDENTITY_BCRYPT_ENGINE", "fast"),
         ("IDENTITY_HASHING_THREADS", "1e3"),
         ("IDENTITY_HASHING_QUEUE", "0"),
         ("IDENTITY_SIGN_UP", "perhaps"),

@@ -147,7 +147,7 @@ async fn hashing_overload_is_refused_with_a_time_to_retry(t: Test) {
     .await;
 
     let refused: Vec<Failure> = results.into_iter().filter_map(Result::err).collect();
-    assert!(!refused.is_empty() && refused.len() < 32, "{}", refused.len());
+    assert!(!refused.is_empty() && refused.len() < 32, "{refused:?}");
     for failure in &refused {
         assert_eq!(
             kind(failure),

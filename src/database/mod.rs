@@ -39,6 +39,7 @@ use group_commit::GroupCommit;
 use pool::Pool;
 use pools::Pools;
 use replica::ReadIndex;
+use rotation::Rotations;
 use shared_reads::AllSharedReads;
 
 use crate::config::{DatabaseSettings, DatabaseUrl, PoolSettings, PostgresUrl};
@@ -61,6 +62,7 @@ pub(crate) enum Backend {
 pub(crate) struct PostgresDatabase {
     pub(crate) pools: Pools<postgres::Connection>,
     pub(crate) shared_reads: AllSharedReads,
+    rotations: Rotations,
     replica: Option<ReadIndex>,
     target: Arc<postgres::Target>,
 }
@@ -183,6 +185,7 @@ impl PostgresDatabase {
                 event_commits: EventCommits::default(),
             },
             shared_reads: AllSharedReads::new(SHARED_QUERIES),
+            rotations: rotation::rotations(),
             replica,
             target,
         })
@@ -282,7 +285,7 @@ impl SqliteDatabase {
 
 /// How many queries of one kind that reads share are under way at the same time. With more of them each has fewer keys,
 /// and a connection more is in use.
-const SHARED_QUERIES: usize = 1;
+const SHARED_QUERIES: usize = 2;
 
 /// How much longer than the database's own limit an operation may take before its connection counts as
 /// dead: enough for the answer to travel.

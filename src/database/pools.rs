@@ -143,47 +143,28 @@ impl<C: DatabaseConnection> Pools<C> {
         Err(DatabaseError::TimedOut)
     }
 
-    /// Runs a query of one statement, which is a transaction by itself and writes nothing unless all is as it should be.
-    /// Returns nothing then, and also where a transaction that does the same may find out what happened or succeed.
+    /// Runs a query of one statement that writes and is a transaction by itself. Where it fails, nobody knows whether it
+    /// was carried out.
     pub(crate) async fn at_once<A, R, Q>(
         &self,
-        name: &'static str,
         mut lease: Lease<C>,
         query: Q,
         arguments: A,
-    ) -> Result<Option<R>, DatabaseError>
+    ) -> Result<R, DatabaseError>
     where
         A: Send + Sync + 'static,
         R: Send + 'static,
-        Q: for<'r> Query<'r, C, A, Option<R>> + Copy + Send + 'static,
+        Q: for<'r> Query<'r, C, A, R> + Copy + Send + 'static,
     {
-        let begin = Instant::now();
+        // Whoever drops this future between here and the end leaves the connection marked.
         lease.mark_busy();
-        let (mut returned, outcome) =
+        let (returned, outcome) =
             C::run(lease, self.operation_timeout, query, Arc::new(arguments)).await;
-        let is_usable = outcome
-            .as_ref()
-            .err()
-            .is_none_or(|error| !error.is_of_connection());
-        if let Some(used) = returned.as_mut().filter(|_| is_usable) {
-            used.mark_ready();
+        let is_of_connection = outcome.as_ref().is_err_and(DatabaseError::is_of_connection);
+        if let Some(mut usable) = returned.filter(|_| !is_of_connection) {
+            usable.mark_ready();
         }
-        match outcome {
-            Ok(None) => Ok(None),
-            Ok(Some(answer)) => {
-                self.metrics.count_transaction(name, "committed");
-                Ok(Some(answer))
-            }
-            Err(error) => {
-                let outcome = Outcome::<R>::before_commit(error);
-                self.metrics.count_transaction(name, outcome.label());
-                match outcome {
-                    Outcome::NothingDone(_) if begin.elapsed() < RETRY_WINDOW => Ok(None),
-                    Outcome::NothingDone(error) | Outcome::Failed(error) => Err(error),
-                    Outcome::Committed(answer) => Ok(Some(answer)),
-                }
-            }
-        }
+        outcome
     }
 }
 

@@ -24,11 +24,13 @@ use crate::telemetry::DatabaseMetrics;
 /// The most transactions that share a commit: the first of them waits for the last.
 const TRANSACTIONS: usize = 32;
 
+/// Runs a query, keeps its answer, and tells whether it wrote events.
+type Run = Box<dyn FnMut(&mut Connection) -> Result<bool, DatabaseError> + Send>;
+
 /// A transaction that waits to be carried out. It may be carried out more than once.
 pub(super) struct Job {
     name: &'static str,
-    /// Runs the query, keeps its answer, and tells whether it wrote events.
-    run: Box<dyn FnMut(&mut Connection) -> Result<bool, DatabaseError> + Send>,
+    run: Run,
     waiting: Option<Waiting>,
 }
 
@@ -99,11 +101,7 @@ impl SqliteDatabase {
 }
 
 /// Returns what runs a query and keeps its answer.
-fn run<A, R, Q>(
-    query: Q,
-    arguments: Arc<A>,
-    kept: Arc<Mutex<Option<R>>>,
-) -> Box<dyn FnMut(&mut Connection) -> Result<bool, DatabaseError> + Send>
+fn run<A, R, Q>(query: Q, arguments: Arc<A>, kept: Arc<Mutex<Option<R>>>) -> Run
 where
     A: Send + Sync + 'static,
     R: Send + 'static,

@@ -72,10 +72,10 @@ impl<C: DatabaseConnection> Pools<C> {
         Q: for<'r> Query<'r, C, A, R> + Copy + Send + 'static,
     {
         let (returned, answer) = C::run(lease, self.operation_timeout, query, arguments).await;
-        if let (Some(mut lease), Err(error)) = (returned, &answer)
+        if let (Some(mut used), Err(error)) = (returned, &answer)
             && error.is_of_connection()
         {
-            lease.mark_busy();
+            used.mark_busy();
         }
         answer
     }
@@ -133,7 +133,7 @@ impl<C: DatabaseConnection> Pools<C> {
             tracing::debug!(transaction = name, attempt, %error, "trying a transaction again");
             tokio::time::sleep(pause_after(attempt)).await;
             lease = match returned {
-                Some(lease) if !error.is_of_connection() => lease,
+                Some(used) if !error.is_of_connection() => used,
                 unusable => {
                     drop(unusable);
                     self.writer.acquire().await?

@@ -55,8 +55,8 @@ impl Database {
         let rotated = rotation.next.session.clone();
         let this = Arc::clone(database);
         let write = move |rotations| {
-            let database = Arc::clone(&this);
-            async move { database.rotate(rotations).await }
+            let postgres = Arc::clone(&this);
+            async move { postgres.rotate(rotations).await }
         };
         let has_happened = database.rotations.call(rotation, write).await?;
         Ok(has_happened.then_some(rotated))

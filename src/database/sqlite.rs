@@ -186,7 +186,7 @@ impl DatabaseConnection for Connection {
             (lease, answer)
         });
         match tokio::time::timeout(limit, work).await {
-            Ok(Ok((lease, answer))) => (Some(lease), answer),
+            Ok(Ok((used, answer))) => (Some(used), answer),
             // The message of a panic may quote a value; its place has been logged.
             Ok(Err(_)) => (None, Err(DatabaseError::Internal("a query panicked".to_owned()))),
             Err(_) => (None, Err(DatabaseError::TimedOut)),

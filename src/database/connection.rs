@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::DatabaseError;
+use super::pool::Lease;
 
 /// A connection to one of the two databases.
 pub(crate) trait DatabaseConnection: Send + Sized + 'static {
@@ -27,6 +29,19 @@ pub(crate) trait DatabaseConnection: Send + Sized + 'static {
 
     /// Rolls the transaction back.
     fn rollback(&mut self) -> impl Future<Output = Result<(), DatabaseError>> + Send;
+
+    /// Runs a query on a connection of a pool, for at most `limit`. Returns the connection, too, unless it is still in
+    /// use.
+    fn run<A, R, Q>(
+        lease: Lease<Self>,
+        limit: Duration,
+        query: Q,
+        arguments: Arc<A>,
+    ) -> impl Future<Output = (Option<Lease<Self>>, Result<R, DatabaseError>)> + Send
+    where
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, Self, A, R> + Copy + Send + 'static;
 }
 
 /// A query: an `async fn` of a connection and its arguments, as the files under `queries/` define them.

@@ -5,7 +5,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use crate::domain::Refusal;
 
 /// Why a read or a transaction failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
     /// The change is not possible, for a reason of the domain. Nothing was written.
     #[error("refused: {0:?}")]

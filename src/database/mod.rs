@@ -6,6 +6,8 @@
 mod connection;
 mod error;
 mod event_commits;
+mod group_commit;
+pub(crate) mod many;
 pub mod migrations;
 pub(crate) mod pool;
 mod pools;
@@ -13,11 +15,14 @@ pub(crate) mod postgres;
 mod probe;
 pub mod relocation;
 mod replica;
+mod rotation;
 mod rows;
 mod schema;
+mod shared_reads;
 mod sql_types;
 pub(crate) mod sqlite;
 mod tls;
+mod together;
 pub mod verify;
 
 use std::fs;
@@ -30,9 +35,12 @@ pub(crate) use event_commits::EventCommits;
 pub use probe::Probe;
 
 use connection::Query;
+use group_commit::GroupCommit;
 use pool::Pool;
 use pools::Pools;
 use replica::ReadIndex;
+use rotation::Rotations;
+use shared_reads::AllSharedReads;
 
 use crate::config::{DatabaseSettings, DatabaseUrl, PoolSettings, PostgresUrl};
 use crate::telemetry::DatabaseMetrics;
@@ -53,6 +61,8 @@ pub(crate) enum Backend {
 /// A PostgreSQL server, perhaps with a replica.
 pub(crate) struct PostgresDatabase {
     pub(crate) pools: Pools<postgres::Connection>,
+    pub(crate) shared_reads: AllSharedReads,
+    rotations: Rotations,
     replica: Option<ReadIndex>,
     target: Arc<postgres::Target>,
 }
@@ -60,6 +70,8 @@ pub(crate) struct PostgresDatabase {
 /// An SQLite file.
 pub(crate) struct SqliteDatabase {
     pub(crate) pools: Pools<sqlite::Connection>,
+    pub(crate) shared_reads: AllSharedReads,
+    group_commit: GroupCommit,
     target: Arc<sqlite::Target>,
 }
 
@@ -172,6 +184,8 @@ impl PostgresDatabase {
                 metrics,
                 event_commits: EventCommits::default(),
             },
+            shared_reads: AllSharedReads::new(SHARED_QUERIES),
+            rotations: rotation::rotations(),
             replica,
             target,
         })
@@ -181,11 +195,15 @@ impl PostgresDatabase {
     /// before this call, otherwise on the primary.
     pub(crate) async fn read<A, R, Q>(&self, query: Q, arguments: A) -> Result<R, DatabaseError>
     where
-        Q: for<'r> Query<'r, postgres::Connection, A, R>,
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + 'static,
     {
+        let arguments = Arc::new(arguments);
         if let Some(index) = &self.replica {
             if index.has_caught_up(&self.pools).await? {
-                match self.pools.read_on(&self.pools.reader, &query, &arguments).await {
+                let reader = &self.pools.reader;
+                match self.pools.read_on(reader, query, Arc::clone(&arguments)).await {
                     Err(error) if error.is_of_connection() => index.note_silence(&error),
                     answer => {
                         index.note_answer();
@@ -196,15 +214,18 @@ impl PostgresDatabase {
             }
             self.pools.metrics.count_read("primary");
         }
-        self.read_primary(query, arguments).await
+        self.pools.read_on(&self.pools.writer, query, arguments).await
     }
 
     /// Runs a query that only reads on the primary, where transactions run.
     pub(crate) async fn read_primary<A, R, Q>(&self, query: Q, arguments: A) -> Result<R, DatabaseError>
     where
-        Q: for<'r> Query<'r, postgres::Connection, A, R>,
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + 'static,
     {
-        self.pools.read_on(&self.pools.writer, &query, &arguments).await
+        let writer = &self.pools.writer;
+        self.pools.read_on(writer, query, Arc::new(arguments)).await
     }
 }
 
@@ -225,14 +246,17 @@ impl SqliteDatabase {
             ..settings.pool
         };
         let target = target_of(true);
+        let writer = Pool::new("writer", Arc::clone(&target), one_connection);
         Self {
+            group_commit: GroupCommit::new(&writer),
             pools: Pools {
-                writer: Pool::new("writer", Arc::clone(&target), one_connection),
+                writer,
                 reader: Pool::new("reader", target_of(false), settings.pool),
                 operation_timeout: settings.limits.busy_timeout + MARGIN,
                 metrics,
                 event_commits: EventCommits::default(),
             },
+            shared_reads: AllSharedReads::new(SHARED_QUERIES),
             target,
         }
     }
@@ -240,19 +264,28 @@ impl SqliteDatabase {
     /// Runs a query that only reads.
     pub(crate) async fn read<A, R, Q>(&self, query: Q, arguments: A) -> Result<R, DatabaseError>
     where
-        Q: for<'r> Query<'r, sqlite::Connection, A, R>,
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, sqlite::Connection, A, R> + Copy + Send + 'static,
     {
-        self.pools.read_on(&self.pools.reader, &query, &arguments).await
+        let reader = &self.pools.reader;
+        self.pools.read_on(reader, query, Arc::new(arguments)).await
     }
 
     /// Runs a query that only reads. There is nothing but the primary.
     pub(crate) async fn read_primary<A, R, Q>(&self, query: Q, arguments: A) -> Result<R, DatabaseError>
     where
-        Q: for<'r> Query<'r, sqlite::Connection, A, R>,
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, sqlite::Connection, A, R> + Copy + Send + 'static,
     {
         self.read(query, arguments).await
     }
 }
+
+/// How many queries of one kind that reads share are under way at the same time. With more of them each has fewer keys,
+/// and a connection more is in use.
+const SHARED_QUERIES: usize = 2;
 
 /// How much longer than the database's own limit an operation may take before its connection counts as
 /// dead: enough for the answer to travel.
@@ -300,6 +333,37 @@ macro_rules! read {
 }
 pub(crate) use read;
 
+/// Reads one thing by its key, with a query that is shared with others who read such things at the same moment:
+/// `shared_read!(database, users_by_id, id)`.
+macro_rules! shared_read {
+    ($database:expr, $reads:ident, $key:expr) => {{
+        let key = $key;
+        match &$database.backend {
+            $crate::database::Backend::Postgres(database) => {
+                let this = ::std::sync::Arc::clone(database);
+                let query = move |keys| {
+                    let database = ::std::sync::Arc::clone(&this);
+                    async move {
+                        database
+                            .read($crate::database::many::postgres::$reads, keys)
+                            .await
+                    }
+                };
+                database.shared_reads.$reads.get(key, query).await
+            }
+            $crate::database::Backend::Sqlite(database) => {
+                let this = ::std::sync::Arc::clone(database);
+                let query = move |keys| {
+                    let database = ::std::sync::Arc::clone(&this);
+                    async move { database.read($crate::database::many::sqlite::$reads, keys).await }
+                };
+                database.shared_reads.$reads.get(key, query).await
+            }
+        }
+    }};
+}
+pub(crate) use shared_read;
+
 /// Runs a query that only reads on the primary, whether there is a replica or not, because it is about the transactions
 /// that run there: `read_primary!(database, user_events::window_after, from)`.
 macro_rules! read_primary {
@@ -338,13 +402,8 @@ macro_rules! transaction {
                 .await
             }
             $crate::database::Backend::Sqlite(database) => {
-                let lease = database.pools.writer.acquire().await?;
-                let database = ::std::sync::Arc::clone(database);
-                $crate::database::run_to_its_end(async move {
-                    let query = $crate::database::sqlite::queries::$module::$query;
-                    database.pools.transaction(NAME, lease, query, arguments).await
-                })
-                .await
+                let query = $crate::database::sqlite::queries::$module::$query;
+                database.transaction(NAME, query, arguments).await
             }
         }
     }};

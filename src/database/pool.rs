@@ -52,6 +52,8 @@ impl<C: DatabaseConnection> Pool<C> {
             .idle_timeout(settings.idle_timeout)
             .reaper_rate(REAPER_PERIOD.min(limit_quarter))
             .connection_timeout(settings.connect_timeout)
+            // Those used last know their statements and have their pages; the others may grow old.
+            .queue_strategy(bb8::QueueStrategy::Lifo)
             .test_on_check_out(true)
             .error_sink(Box::new(LogErrors(name)))
             .build_unchecked(Manager::<C> { target, settings });
@@ -68,8 +70,13 @@ impl<C: DatabaseConnection> Pool<C> {
 
     /// Waits for a connection, in the order of the callers, for at most the acquire timeout.
     pub(crate) async fn acquire(&self) -> Result<Lease<C>, DatabaseError> {
+        let _waiting = self.waiting();
+        self.acquire_uncounted().await
+    }
+
+    /// Does the same for calls that count as waiting already.
+    pub(super) async fn acquire_uncounted(&self) -> Result<Lease<C>, DatabaseError> {
         let deadline = Instant::now() + self.settings.acquire_timeout;
-        let waiting = Waiting::enter(&self.waiting);
         let no_connection =
             |_| DatabaseError::Unavailable("no connection became free in time".to_owned());
         let turn = timeout_at(deadline, Arc::clone(&self.queue).acquire_owned())
@@ -85,11 +92,20 @@ impl<C: DatabaseConnection> Pool<C> {
                     DatabaseError::Unavailable("no connection could be opened in time".to_owned())
                 }
             })?;
-        drop(waiting);
         Ok(Lease {
             connection,
             _turn: turn,
         })
+    }
+
+    /// Counts a call as waiting for a connection of this pool.
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting::enter(&self.waiting)
+    }
+
+    /// Returns how long a call waits for a connection.
+    pub(super) const fn patience(&self) -> Duration {
+        self.settings.acquire_timeout
     }
 
     /// Tells how the pool is doing.
@@ -106,16 +122,16 @@ impl<C: DatabaseConnection> Pool<C> {
 }
 
 /// Counts a caller as waiting until dropped.
-struct Waiting<'a>(&'a AtomicU32);
+pub(super) struct Waiting(Arc<AtomicU32>);
 
-impl<'a> Waiting<'a> {
-    fn enter(counter: &'a AtomicU32) -> Self {
+impl Waiting {
+    fn enter(counter: &Arc<AtomicU32>) -> Self {
         counter.fetch_add(1, Ordering::Relaxed);
-        Self(counter)
+        Self(Arc::clone(counter))
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

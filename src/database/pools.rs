@@ -1,9 +1,10 @@
 //! Reads and transactions over the pools of one database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::DatabaseError;
 use super::connection::{DatabaseConnection, Query};
@@ -13,12 +14,12 @@ use crate::telemetry::DatabaseMetrics;
 
 /// The most times a transaction is tried before the caller is told to try again: with the pauses between
 /// them, the attempts take about as long as a caller is willing to wait for one change.
-const MAX_ATTEMPTS: u32 = 8;
+pub(super) const MAX_ATTEMPTS: u32 = 8;
 
 /// How long after the first attempt another one may begin: attempts that collide are over in an instant, and
 /// who has waited for a lock until the database gave up has waited long enough. The deadlocks that
 /// PostgreSQL finds after a second are within it.
-const RETRY_WINDOW: Duration = Duration::from_secs(2);
+pub(super) const RETRY_WINDOW: Duration = Duration::from_secs(2);
 
 /// The pause before the second attempt; it doubles with each further one and is spread at random.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -40,14 +41,16 @@ impl<C: DatabaseConnection> Pools<C> {
     pub(crate) async fn read_on<A, R, Q>(
         &self,
         pool: &Pool<C>,
-        query: &Q,
-        arguments: &A,
+        query: Q,
+        arguments: Arc<A>,
     ) -> Result<R, DatabaseError>
     where
-        Q: for<'r> Query<'r, C, A, R>,
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, C, A, R> + Copy + Send + 'static,
     {
         let lease = pool.acquire().await?;
-        match self.read_once(lease, query, arguments).await {
+        match self.read_once(lease, query, Arc::clone(&arguments)).await {
             Err(DatabaseError::Unavailable(reason)) => {
                 tracing::debug!(%reason, "reading once more on another connection");
                 let next_lease = pool.acquire().await?;
@@ -59,18 +62,20 @@ impl<C: DatabaseConnection> Pools<C> {
 
     async fn read_once<A, R, Q>(
         &self,
-        mut lease: Lease<C>,
-        query: &Q,
-        arguments: &A,
+        lease: Lease<C>,
+        query: Q,
+        arguments: Arc<A>,
     ) -> Result<R, DatabaseError>
     where
-        Q: for<'r> Query<'r, C, A, R>,
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, C, A, R> + Copy + Send + 'static,
     {
-        let answer = timeout(self.operation_timeout, query(lease.connection(), arguments))
-            .await
-            .unwrap_or(Err(DatabaseError::TimedOut));
-        if answer.as_ref().is_err_and(DatabaseError::is_of_connection) {
-            lease.mark_busy();
+        let (returned, answer) = C::run(lease, self.operation_timeout, query, arguments).await;
+        if let (Some(mut used), Err(error)) = (returned, &answer)
+            && error.is_of_connection()
+        {
+            used.mark_busy();
         }
         answer
     }
@@ -87,18 +92,37 @@ impl<C: DatabaseConnection> Pools<C> {
         arguments: A,
     ) -> Result<R, DatabaseError>
     where
-        Q: for<'r> Query<'r, C, A, R>,
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, C, A, R> + Copy + Send + Sync + 'static,
     {
         let begin = Instant::now();
+        let work = Arc::new((query, arguments));
         for attempt in 1.. {
-            let trial = self.attempt(&mut lease, &query, &arguments);
-            let (outcome, has_events) = noting_events(trial).await;
-            self.metrics.count_transaction(name, outcome.label());
+            // Whoever drops this future between here and the end leaves the connection marked.
+            lease.mark_busy();
+            let trial = C::run(
+                lease,
+                self.operation_timeout,
+                run::<C, A, R, Q>,
+                Arc::clone(&work),
+            );
+            let (mut returned, ended) = trial.await;
+            // Of one that has not ended, nobody knows what becomes of it.
+            let ended = ended.unwrap_or_else(|error| Attempt {
+                outcome: Outcome::Failed(error),
+                has_events: true,
+                is_connection_usable: false,
+            });
+            if let Some(used) = returned.as_mut().filter(|_| ended.is_connection_usable) {
+                used.mark_ready();
+            }
+            self.metrics.count_transaction(name, ended.outcome.label());
             // Also where it is not known whether it was committed.
-            if has_events && !matches!(outcome, Outcome::NothingDone(_)) {
+            if ended.has_events && !matches!(ended.outcome, Outcome::NothingDone(_)) {
                 self.event_commits.notify();
             }
-            let error = match outcome {
+            let error = match ended.outcome {
                 Outcome::Committed(answer) => return Ok(answer),
                 Outcome::Failed(error) => return Err(error),
                 Outcome::NothingDone(error) => error,
@@ -108,58 +132,91 @@ impl<C: DatabaseConnection> Pools<C> {
             }
             tracing::debug!(transaction = name, attempt, %error, "trying a transaction again");
             tokio::time::sleep(pause_after(attempt)).await;
-            if error.is_of_connection() {
-                drop(lease);
-                lease = self.writer.acquire().await?;
-            }
+            lease = match returned {
+                Some(used) if !error.is_of_connection() => used,
+                unusable => {
+                    drop(unusable);
+                    self.writer.acquire().await?
+                }
+            };
         }
         Err(DatabaseError::TimedOut)
     }
 
-    async fn attempt<A, R, Q>(&self, lease: &mut Lease<C>, query: &Q, arguments: &A) -> Outcome<R>
+    /// Runs a query of one statement that writes and is a transaction by itself. Where it fails, nobody knows whether it
+    /// was carried out.
+    pub(crate) async fn at_once<A, R, Q>(
+        &self,
+        mut lease: Lease<C>,
+        query: Q,
+        arguments: A,
+    ) -> Result<R, DatabaseError>
     where
-        Q: for<'r> Query<'r, C, A, R>,
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, C, A, R> + Copy + Send + 'static,
     {
         // Whoever drops this future between here and the end leaves the connection marked.
         lease.mark_busy();
-        let work = run(lease.connection(), query, arguments);
-        let finished = timeout(self.operation_timeout, work).await;
-        let Ok((outcome, is_connection_usable)) = finished else {
-            return Outcome::Failed(DatabaseError::TimedOut);
-        };
-        if is_connection_usable {
-            lease.mark_ready();
+        let (returned, outcome) =
+            C::run(lease, self.operation_timeout, query, Arc::new(arguments)).await;
+        let is_of_connection = outcome.as_ref().is_err_and(DatabaseError::is_of_connection);
+        if let Some(mut usable) = returned.filter(|_| !is_of_connection) {
+            usable.mark_ready();
         }
         outcome
     }
 }
 
-/// Runs one attempt and tells also whether the connection can be used again.
-async fn run<C, A, R, Q>(connection: &mut C, query: &Q, arguments: &A) -> (Outcome<R>, bool)
+/// What came of an attempt at a transaction.
+struct Attempt<R> {
+    outcome: Outcome<R>,
+    /// Whether it wrote events.
+    has_events: bool,
+    /// Whether the connection can be used again.
+    is_connection_usable: bool,
+}
+
+/// Runs one attempt. It does not fail itself; what it returns says how it ended.
+async fn run<C, A, R, Q>(
+    connection: &mut C,
+    (query, arguments): &(Q, A),
+) -> Result<Attempt<R>, DatabaseError>
 where
     C: DatabaseConnection,
-    Q: for<'r> Query<'r, C, A, R>,
+    A: Send + Sync + 'static,
+    R: Send + 'static,
+    Q: for<'r> Query<'r, C, A, R> + Copy + Send + Sync + 'static,
 {
-    if let Err(error) = connection.begin().await {
-        let is_connection_usable = !error.is_of_connection();
-        return (Outcome::before_commit(error), is_connection_usable);
-    }
-    match query(connection, arguments).await {
-        Ok(answer) => match connection.commit().await {
-            Ok(()) => (Outcome::Committed(answer), true),
-            Err(error) if error.is_conflict() => (Outcome::NothingDone(error), false),
-            // The commit may have been carried out although its answer was lost.
-            Err(error) => (Outcome::Failed(error), false),
-        },
-        Err(error) => {
-            let is_connection_usable = connection.rollback().await.is_ok();
-            (Outcome::before_commit(error), is_connection_usable)
+    let work = async {
+        if let Err(error) = connection.begin().await {
+            let is_connection_usable = !error.is_of_connection();
+            return (Outcome::before_commit(error), is_connection_usable);
         }
-    }
+        match query(connection, arguments).await {
+            Ok(answer) => match connection.commit().await {
+                Ok(()) => (Outcome::Committed(answer), true),
+                Err(error) if error.is_conflict() => (Outcome::NothingDone(error), false),
+                // The commit may have been carried out although its answer was lost.
+                Err(error) => (Outcome::Failed(error), false),
+            },
+            Err(error) => {
+                let is_connection_usable = connection.rollback().await.is_ok();
+                (Outcome::before_commit(error), is_connection_usable)
+            }
+        }
+    };
+    let ((outcome, is_connection_usable), has_events) = noting_events(work).await;
+    Ok(Attempt {
+        outcome,
+        has_events,
+        is_connection_usable,
+    })
 }
 
 /// How an attempt at a transaction ended.
-enum Outcome<R> {
+#[derive(Clone)]
+pub(super) enum Outcome<R> {
     /// It was committed.
     Committed(R),
     /// It failed, and trying again would not help or might do it twice.
@@ -169,7 +226,8 @@ enum Outcome<R> {
 }
 
 impl<R> Outcome<R> {
-    fn before_commit(error: DatabaseError) -> Self {
+    /// Returns what an error means before the commit was asked for.
+    pub(super) fn before_commit(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Conflict(_) | DatabaseError::Unavailable(_) => Self::NothingDone(error),
             DatabaseError::Refused(_) | DatabaseError::TimedOut | DatabaseError::Internal(_) => {
@@ -178,7 +236,8 @@ impl<R> Outcome<R> {
         }
     }
 
-    const fn label(&self) -> &'static str {
+    /// Returns the metric label.
+    pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::Committed(_) => "committed",
             Self::Failed(DatabaseError::Refused(_)) => "refused",
@@ -190,7 +249,7 @@ impl<R> Outcome<R> {
 
 /// Returns how long to wait after an attempt: twice as long each time, and anything from half of it to all
 /// of it, so that transactions that collided do not collide again.
-fn pause_after(attempt: u32) -> Duration {
+pub(super) fn pause_after(attempt: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(MAX_ATTEMPTS));
     let mut random = [0_u8; 1];
     // Without randomness the pause is merely not spread.

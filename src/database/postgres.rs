@@ -15,7 +15,8 @@ use diesel_async::{
     TransactionManager,
 };
 
-use super::connection::DatabaseConnection;
+use super::connection::{DatabaseConnection, Query};
+use super::pool::Lease;
 use super::rows::{SessionRow, SigningKeyRow, UserEventRow, UserRow};
 use super::schema::{sessions, signing_keys, user_events, users};
 use super::sql_types::{StoredTime, StoredUuid, UtcTimestamp};
@@ -119,6 +120,21 @@ impl DatabaseConnection for Connection {
 
     async fn rollback(&mut self) -> Result<(), DatabaseError> {
         Ok(AnsiTransactionManager::rollback_transaction(self).await?)
+    }
+
+    async fn run<A, R, Q>(
+        mut lease: Lease<Self>,
+        limit: Duration,
+        query: Q,
+        arguments: Arc<A>,
+    ) -> (Option<Lease<Self>>, Result<R, DatabaseError>)
+    where
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, Self, A, R> + Copy + Send + 'static,
+    {
+        let answer = tokio::time::timeout(limit, query(lease.connection(), &arguments)).await;
+        (Some(lease), answer.unwrap_or(Err(DatabaseError::TimedOut)))
     }
 }
 

@@ -7,7 +7,7 @@
 //! PostgreSQL in the part of the commit index. Calls that wait at the same moment share one question.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex as BlockingMutex, PoisonError};
+use std::sync::{Arc, Mutex as BlockingMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -53,7 +53,7 @@ impl ReadIndex {
             return Ok(true);
         }
         let position = pools
-            .read_on(&pools.reader, &postgres::replica_position, &())
+            .read_on(&pools.reader, postgres::replica_position, Arc::new(()))
             .await;
         match position {
             Ok(Some(position)) => {
@@ -109,7 +109,7 @@ impl ReadIndex {
         }
         let arrivals = self.arrivals.load(Ordering::Acquire);
         let position = pools
-            .read_on(&pools.writer, &postgres::primary_position, &())
+            .read_on(&pools.writer, postgres::primary_position, Arc::new(()))
             .await?;
         *answer = Answer { arrivals, position };
         Ok(position)

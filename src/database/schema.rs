@@ -204,7 +204,7 @@ diesel::table! {
 diesel::joinable!(oauth_accounts -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(oauth_accounts, users);
 diesel::joinable!(sessions -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(sessions, users);
+diesel::allow_tables_to_appear_in_same_query!(sessions, signing_keys, users);
 
 diesel::table! {
     use diesel::sql_types::Text;

@@ -1,6 +1,8 @@
 //! SQLite: how a connection is made, and the queries that are written differently for it.
 
+use std::error::Error;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +13,12 @@ use diesel::expression::BoxableExpression;
 use diesel::prelude::{BoolExpressionMethods, Connection as _, ExpressionMethods};
 use diesel::sql_types::{Bool, Nullable};
 use diesel::sqlite::{Sqlite, SqliteConnection};
-use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
+use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use tokio::runtime::Handle;
 
-use super::connection::DatabaseConnection;
+use super::connection::{DatabaseConnection, Query};
+use super::pool::Lease;
 use super::rows::{UserEventRow, UserRow};
 use super::schema::{user_events, users};
 use super::sql_types::StoredUuid;
@@ -24,8 +28,28 @@ use crate::domain::{EmailPrefix, EventCursor, Session, SessionId, SigningKeyReco
 #[path = "queries/mod.rs"]
 pub(crate) mod queries;
 
-pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
+pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection, OnThisThread>;
 pub(crate) type Backend = Sqlite;
+
+/// Has statements executed where they are: on the thread on which [`DatabaseConnection::run`] runs a query. To hand each of
+/// them to another thread and back would take longer than most of them do.
+pub(crate) struct OnThisThread;
+
+impl SpawnBlocking for OnThisThread {
+    fn spawn_blocking<'a, R>(
+        &mut self,
+        task: impl FnOnce() -> R + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = Result<R, Box<dyn Error + Send + Sync>>> + Send + 'a>>
+    where
+        R: Send + 'static,
+    {
+        Box::pin(std::future::ready(Ok(task())))
+    }
+
+    fn get_runtime() -> Self {
+        Self
+    }
+}
 
 /// Where a database file is and how its connections are set up.
 pub(crate) struct Target {
@@ -138,6 +162,34 @@ impl DatabaseConnection for Connection {
         Ok(self
             .spawn_blocking(AnsiTransactionManager::rollback_transaction)
             .await?)
+    }
+
+    /// Runs all statements of the query in one go, on a thread that may block. Whoever gives up does not interrupt it:
+    /// the connection goes back to the pool when it is done.
+    async fn run<A, R, Q>(
+        mut lease: Lease<Self>,
+        limit: Duration,
+        query: Q,
+        arguments: Arc<A>,
+    ) -> (Option<Lease<Self>>, Result<R, DatabaseError>)
+    where
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, Self, A, R> + Copy + Send + 'static,
+    {
+        let runtime = Handle::current();
+        let span = tracing::Span::current();
+        let work = tokio::task::spawn_blocking(move || {
+            let _entered = span.enter();
+            let answer = runtime.block_on(query(lease.connection(), &arguments));
+            (lease, answer)
+        });
+        match tokio::time::timeout(limit, work).await {
+            Ok(Ok((used, answer))) => (Some(used), answer),
+            // The message of a panic may quote a value; its place has been logged.
+            Ok(Err(_)) => (None, Err(DatabaseError::Internal("a query panicked".to_owned()))),
+            Err(_) => (None, Err(DatabaseError::TimedOut)),
+        }
     }
 }
 

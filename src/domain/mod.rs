@@ -69,7 +69,7 @@ pub use service_token::{NewServiceToken, ServiceName, ServiceToken, ServiceToken
 pub(crate) use session::new_uuid;
 pub use session::{
     EndSession, EndSessions, NewRefreshToken, Refresh, RefreshSession, RefreshToken, RefreshedSession,
-    Session, SessionEndReason, SessionId, SessionPolicy, SignInMethod,
+    Rotation, Session, SessionEndReason, SessionId, SessionPolicy, SignInMethod,
 };
 pub use sign_in::{NewSignUp, SignInDecision, SignUpDecision, VerifiedSignIn};
 pub use signing_key::{KeyChange, KeyPlan, KeyRotation, SigningKeyRecord};

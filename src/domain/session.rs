@@ -293,6 +293,19 @@ pub struct RefreshSession {
     pub now: DateTime<Utc>,
 }
 
+/// The exchange of a refresh token that was decided on what was read a moment ago. It happens only if that is still so.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// SHA-256 of the token that is exchanged.
+    pub token_hash: [u8; 32],
+    /// Its number in the session.
+    pub generation: i64,
+    /// The version of the user.
+    pub user_version: i64,
+    /// The successor, with the session as it is afterwards.
+    pub next: NewRefreshToken,
+}
+
 /// What became of a refresh token that was presented.
 #[derive(Debug, Clone)]
 pub enum RefreshedSession {

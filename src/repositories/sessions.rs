@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::database::{Database, DatabaseError, read, transaction};
+use crate::database::{Database, DatabaseError, read, shared_read, transaction};
 use crate::domain::{
     Command, EndSession, EndSessions, ListSessions, NewSignUp, RefreshSession, RefreshedSession,
-    Refusal, Session, SessionId, SignInDecision, SignUpDecision, User, VerifiedSignIn,
+    Refusal, Rotation, Session, SessionId, SignInDecision, SignUpDecision, User, VerifiedSignIn,
 };
 
 /// Begins, reads, refreshes and ends sessions. Cheap to clone.
@@ -39,7 +39,7 @@ impl SessionRepository {
 
     /// Returns a session and its user, if the session exists.
     pub async fn get_with_user(&self, id: SessionId) -> Result<Option<(Session, User)>, DatabaseError> {
-        read!(self.database, sessions::get_with_user, id)
+        shared_read!(self.database, sessions_with_user, id)
     }
 
     /// Returns a session and its user for a token signed by a key, if the session exists and the key was not
@@ -49,12 +49,18 @@ impl SessionRepository {
         id: SessionId,
         kid: &str,
     ) -> Result<Option<(Session, User)>, DatabaseError> {
-        read!(self.database, sessions::get_for_token, (id, kid.to_owned()))
+        shared_read!(self.database, sessions_for_token, (id, kid.to_owned()))
     }
 
     /// Returns a page of the sessions of a user, the newest first.
     pub async fn list(&self, list: ListSessions) -> Result<Vec<Session>, DatabaseError> {
         read!(self.database, sessions::list, list)
+    }
+
+    /// Exchanges a refresh token if what was decided on is still so and that takes a single statement. Returns the
+    /// session as it is then; otherwise [`Self::refresh`] finds out what is to be done.
+    pub async fn rotate(&self, rotation: Rotation) -> Result<Option<Session>, DatabaseError> {
+        self.database.rotate_at_once(rotation).await
     }
 
     /// Exchanges a refresh token, or says why not.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::database::{Database, DatabaseError, read, transaction};
+use crate::database::{Database, DatabaseError, read, shared_read, transaction};
 use crate::domain::{
     AccountKey, Command, DeleteUser, Email, Identifier, ImportOutcome, ImportUsers,
     ImportedPasswordHash, ListUsers, ListUsersById, NewUser, PasswordHash, Refusal, Subject, UpdateUser,
@@ -25,22 +25,18 @@ impl UserRepository {
 
     /// Returns the user with an id.
     pub async fn get_by_id(&self, id: UserId) -> Result<User, DatabaseError> {
-        let user: Option<User> = read!(self.database, users::get_by_id, id)?;
+        let user: Option<User> = shared_read!(self.database, users_by_id, id)?;
         user.ok_or_else(|| Refusal::UserNotFound(id).into())
     }
 
     /// Returns the user with an email, compared in the normalised form.
     pub async fn get_by_email(&self, email: &Email) -> Result<Option<User>, DatabaseError> {
-        read!(self.database, users::get_by_email, email.normalized().to_owned())
+        shared_read!(self.database, users_by_email, email.normalized().to_owned())
     }
 
     /// Returns the user with a username, compared in the normalised form.
     pub async fn get_by_username(&self, username: &Username) -> Result<Option<User>, DatabaseError> {
-        read!(
-            self.database,
-            users::get_by_username,
-            username.normalized().to_owned()
-        )
+        shared_read!(self.database, users_by_username, username.normalized().to_owned())
     }
 
     /// Returns the user that an account at a provider is linked with.

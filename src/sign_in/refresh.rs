@@ -1,7 +1,10 @@
 //! Exchanging refresh tokens.
 
 use super::{Authenticator, SessionTokens, SignInError};
-use crate::domain::{Client, Command, Origin, Refresh, RefreshSession, RefreshedSession, Refusal};
+use crate::domain::{
+    Client, Command, NewRefreshToken, Origin, Refresh, RefreshSession, RefreshedSession, Refusal,
+    Rotation,
+};
 
 impl Authenticator {
     /// Exchanges a refresh token for the next tokens of its session.
@@ -27,15 +30,30 @@ impl Authenticator {
         let now = self.0.clock.now();
         let found = self.0.sessions.get_with_user(presented.session_id).await?;
         let (session, user) = found.ok_or(Refusal::TokenInvalid)?;
+        let decision = session.refresh(presented.generation, now);
+        let is_let_in = session.client.client_id == client.client_id && user.check_state().is_ok();
         // Of many that present one token at once, all but the first find it exchanged, and need no transaction.
-        let is_repeated = session.refresh(presented.generation, now) == Refresh::Repeat
-            && session.client.client_id == client.client_id
-            && user.check_state().is_ok();
-        if is_repeated {
+        if decision == Refresh::Repeat && is_let_in {
             return self.tokens(session, now);
         }
         let next = presented.generation.saturating_add(1);
         let (_, next_token_hash) = self.0.refresh_tokens.issue(presented.session_id, next);
+        if decision == Refresh::Rotate && is_let_in {
+            let rotation = Rotation {
+                token_hash: presented.token_hash,
+                generation: presented.generation,
+                user_version: user.version,
+                next: NewRefreshToken {
+                    session: session.clone().rotated(self.0.session_policy, now),
+                    token_hash: next_token_hash,
+                    client: client.clone(),
+                    created_at: now,
+                },
+            };
+            if let Some(rotated) = self.0.sessions.rotate(rotation).await? {
+                return self.tokens(rotated, now);
+            }
+        }
         let refresh = RefreshSession {
             session_id: presented.session_id,
             user_id: session.user_id,

@@ -10,9 +10,12 @@ mod pool;
 mod replica;
 mod sqlite_file;
 mod tls;
+mod together;
 mod unknown_outcome;
 
-use identity::proto::identity::v1::{GetStatusRequest, PoolStatus, UpdateUserRequest, User};
+use identity::proto::identity::v1::{
+    BatchGetUsersRequest, GetStatusRequest, PoolStatus, UpdateUserRequest, User,
+};
 
 use crate::support::{Behaviour, Clients, Failure, Test};
 
@@ -27,6 +30,7 @@ pub fn tests() -> Vec<Behaviour> {
         replica::tests(),
         sqlite_file::tests(),
         tls::tests(),
+        together::tests(),
         unknown_outcome::tests(),
     ]
     .concat()
@@ -48,6 +52,15 @@ fn renaming(user_id: &str, full_name: &str) -> UpdateUserRequest {
         }),
         ..UpdateUserRequest::default()
     }
+}
+
+/// Reads a user in a way that shares no query with others who read users at the same moment.
+async fn read_alone(clients: &Clients, user_id: &str) -> Result<User, Failure> {
+    let request = BatchGetUsersRequest {
+        user_ids: vec![user_id.to_owned()],
+    };
+    let response = clients.users().batch_get_users(request).await?;
+    Ok(response.into_inner().users.remove(0))
 }
 
 /// Returns how a pool is doing.

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tonic::Code;
 
 use super::blocker::Blocker;
-use super::{backends, pool, rename};
+use super::{backends, pool, read_alone, rename};
 use crate::support::{
     Backend, Behaviour, Process, Proxy, Test, behaviours, eventually, new_user, postgres_only,
 };
@@ -82,16 +82,19 @@ async fn csl_04_there_are_never_more_connections_than_allowed(t: Test) {
     server.wait_until_settled().await;
     let blocker = Blocker::of_users(&t).await;
 
-    let (reads, ()) = tokio::join!(join_all((0..CALLS).map(|_| server.get(&ada.id))), async {
-        eventually("all others wait for a connection", async || {
-            let writer = pool(&server, "writer").await;
-            assert!(writer.size <= 4, "{writer:?}");
-            writer.waiting == i32::try_from(CALLS).unwrap() - 4
-        })
-        .await;
-        assert_eq!(backends(&t, "wait_event_type = 'Lock'").await.len(), 4);
-        blocker.release().await;
-    });
+    let (reads, ()) = tokio::join!(
+        join_all((0..CALLS).map(|_| read_alone(&server, &ada.id))),
+        async {
+            eventually("all others wait for a connection", async || {
+                let writer = pool(&server, "writer").await;
+                assert!(writer.size <= 4, "{writer:?}");
+                writer.waiting == i32::try_from(CALLS).unwrap() - 4
+            })
+            .await;
+            assert_eq!(backends(&t, "wait_event_type = 'Lock'").await.len(), 4);
+            blocker.release().await;
+        }
+    );
 
     for read in reads {
         assert_eq!(read.unwrap(), ada);
@@ -134,7 +137,7 @@ async fn csl_04_connections_beyond_the_steady_ones_are_closed_when_idle(t: Test)
     // If they were closed only when others are looked for, half a minute apart, the rounds would not end in time.
     for _ in 0..5 {
         let blocker = Blocker::of_users(&t).await;
-        let (reads, ()) = tokio::join!(join_all((0..6).map(|_| server.get(&ada.id))), async {
+        let (reads, ()) = tokio::join!(join_all((0..6).map(|_| read_alone(&server, &ada.id))), async {
             eventually("the load opens more", async || {
                 pool(&server, "writer").await.size == 6
             })

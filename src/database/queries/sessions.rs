@@ -10,13 +10,13 @@ use super::{
     Backend, Connection, keep_user, lock_session, lock_user, login_attempts, refresh_tokens, user_events,
 };
 use crate::database::DatabaseError;
-use crate::database::rows::{SessionRow, UserRow};
-use crate::database::schema::{sessions, signing_keys, users as users_table};
+use crate::database::rows::SessionRow;
+use crate::database::schema::{sessions, users as users_table};
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
 use crate::domain::{
     Command, EndSession, EndSessions, ListSessions, LoginFailure, NewLoginAttempt, NewRefreshToken,
     NewUserEvent, Refresh, RefreshSession, RefreshedSession, Refusal, Session, SessionEndReason,
-    SessionId, SignInMethod, User, UserEventType,
+    SessionId, SignInMethod, UserEventType,
 };
 
 /// Returns a session.
@@ -31,39 +31,6 @@ pub(crate) async fn get(
         .await
         .optional()?;
     Ok(row.map(Session::from))
-}
-
-/// Returns a session and its user.
-pub(crate) async fn get_with_user(
-    connection: &mut Connection,
-    id: &SessionId,
-) -> Result<Option<(Session, User)>, DatabaseError> {
-    let row: Option<(SessionRow, UserRow)> = sessions::table
-        .inner_join(users_table::table)
-        .filter(sessions::id.eq(StoredUuid::from(*id)))
-        .select((SessionRow::as_select(), UserRow::as_select()))
-        .first(connection)
-        .await
-        .optional()?;
-    Ok(row.map(|(session, user)| (session.into(), user.into())))
-}
-
-/// Returns a session and its user, unless the key that signed a token of it was given up.
-pub(crate) async fn get_for_token(
-    connection: &mut Connection,
-    (id, kid): &(SessionId, String),
-) -> Result<Option<(Session, User)>, DatabaseError> {
-    let key: Option<String> = signing_keys::table
-        .find(kid)
-        .filter(signing_keys::revoked_at.is_null())
-        .select(signing_keys::kid)
-        .first(connection)
-        .await
-        .optional()?;
-    match key {
-        Some(_) => get_with_user(connection, id).await,
-        None => Ok(None),
-    }
 }
 
 /// Returns the sessions of a user, the newest first, after a position.

@@ -49,20 +49,6 @@ pub(crate) async fn get_by_email(
     Ok(row.map(User::from))
 }
 
-/// Returns the user with a normalised username.
-pub(crate) async fn get_by_username(
-    connection: &mut Connection,
-    normalized: &String,
-) -> Result<Option<User>, DatabaseError> {
-    let row = users::table
-        .filter(users::username_normalized.eq(normalized))
-        .select(UserRow::as_select())
-        .first(connection)
-        .await
-        .optional()?;
-    Ok(row.map(User::from))
-}
-
 /// Returns those of the users that exist, in no order.
 #[expect(
     clippy::ptr_arg,

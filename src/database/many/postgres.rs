@@ -1,0 +1,108 @@
+//! Reads of many things at once: on PostgreSQL one statement, whatever the number of keys.
+
+use std::collections::HashMap;
+
+use diesel::prelude::{ExpressionMethods, JoinOnDsl, QueryDsl, SelectableHelper};
+use diesel_async::RunQueryDsl;
+
+use super::{SessionWithUser, StoredSession, by_email, by_id, by_session, by_username};
+use crate::database::DatabaseError;
+use crate::database::postgres::Connection;
+use crate::database::rows::{SessionRow, UserRow};
+use crate::database::schema::{sessions, signing_keys, users};
+use crate::database::shared_reads::TokenSession;
+use crate::database::sql_types::StoredUuid;
+use crate::domain::{Session, SessionId, User, UserId};
+
+/// Returns those of the users that exist.
+#[expect(
+    clippy::ptr_arg,
+    reason = "a query takes its arguments as its caller keeps them"
+)]
+pub(crate) async fn users_by_id(
+    connection: &mut Connection,
+    ids: &Vec<UserId>,
+) -> Result<HashMap<UserId, User>, DatabaseError> {
+    let ids: Vec<StoredUuid> = ids.iter().copied().map(StoredUuid::from).collect();
+    let rows = users::table
+        .filter(users::id.eq_any(ids))
+        .select(UserRow::as_select())
+        .load(connection)
+        .await?;
+    Ok(by_id(rows))
+}
+
+/// Returns those of the users with these normalised emails that exist.
+pub(crate) async fn users_by_email(
+    connection: &mut Connection,
+    emails: &Vec<String>,
+) -> Result<HashMap<String, User>, DatabaseError> {
+    let rows = users::table
+        .filter(users::email_normalized.eq_any(emails))
+        .select(UserRow::as_select())
+        .load(connection)
+        .await?;
+    Ok(by_email(rows))
+}
+
+/// Returns those of the users with these normalised usernames that exist.
+pub(crate) async fn users_by_username(
+    connection: &mut Connection,
+    usernames: &Vec<String>,
+) -> Result<HashMap<String, User>, DatabaseError> {
+    let rows = users::table
+        .filter(users::username_normalized.eq_any(usernames))
+        .select(UserRow::as_select())
+        .load(connection)
+        .await?;
+    Ok(by_username(rows))
+}
+
+/// Returns those of the sessions that exist, with their users.
+#[expect(
+    clippy::ptr_arg,
+    reason = "a query takes its arguments as its caller keeps them"
+)]
+pub(crate) async fn sessions_with_user(
+    connection: &mut Connection,
+    ids: &Vec<SessionId>,
+) -> Result<HashMap<SessionId, SessionWithUser>, DatabaseError> {
+    let ids: Vec<StoredUuid> = ids.iter().copied().map(StoredUuid::from).collect();
+    let rows: Vec<StoredSession> = sessions::table
+        .inner_join(users::table)
+        .filter(sessions::id.eq_any(ids))
+        .select((SessionRow::as_select(), UserRow::as_select()))
+        .load(connection)
+        .await?;
+    Ok(by_session(rows))
+}
+
+/// Returns the sessions of tokens with their users, those of them that exist, unless the key that signed the token was
+/// given up.
+#[expect(
+    clippy::ptr_arg,
+    reason = "a query takes its arguments as its caller keeps them"
+)]
+pub(crate) async fn sessions_for_token(
+    connection: &mut Connection,
+    tokens: &Vec<TokenSession>,
+) -> Result<HashMap<TokenSession, SessionWithUser>, DatabaseError> {
+    let ids: Vec<StoredUuid> = tokens.iter().map(|(id, _)| StoredUuid::from(*id)).collect();
+    let mut kids: Vec<&str> = tokens.iter().map(|(_, kid)| kid.as_str()).collect();
+    kids.sort_unstable();
+    kids.dedup();
+    // Each session with each key: there is rarely more than one that signs.
+    let rows: Vec<(SessionRow, UserRow, String)> = sessions::table
+        .inner_join(users::table)
+        .inner_join(signing_keys::table.on(signing_keys::kid.eq_any(kids)))
+        .filter(sessions::id.eq_any(ids))
+        .filter(signing_keys::revoked_at.is_null())
+        .select((SessionRow::as_select(), UserRow::as_select(), signing_keys::kid))
+        .load(connection)
+        .await?;
+    let found = rows.into_iter().map(|(session, user, kid)| {
+        let session = Session::from(session);
+        ((session.id, kid), (session, User::from(user)))
+    });
+    Ok(found.collect())
+}

@@ -1,0 +1,224 @@
+//! The exchange of refresh tokens in one statement, on PostgreSQL.
+//!
+//! What is to be done was decided on what a read has returned. The statement does it if that is still so: the user is the
+//! same version, the session goes on and is at the generation of the token, and the token was neither used nor revoked. It
+//! locks the user and then the session, as all that locks them, and its own commit makes it true: one round trip instead
+//! of the seven that it takes to lock, look, decide and write.
+//!
+//! Exchanges that wait at the same moment share it ([`super::together`]). It waits for nobody: what somebody else has
+//! locked is passed over. Whatever it does not do, for whichever reason, is left to the transaction that looks again
+//! before it decides; nobody gets the error of another one.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::QueryResult;
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
+use diesel_async::RunQueryDsl;
+
+use super::postgres::Connection;
+use super::sql_types::{IpAddressType, StoredIp, StoredTime, StoredUuid, UtcTimestamp, Uuid};
+use super::together::{Overdue, Terms, Together};
+use super::{Backend, Database, DatabaseError, PostgresDatabase};
+use crate::domain::{Rotation, Session, new_uuid};
+
+/// The metric label: that of the transaction of which it is the short form.
+const NAME: &str = "sessions::refresh";
+
+/// The exchanges that wait for each other. They are told whether they happened.
+pub(super) type Rotations = Together<Rotation, bool>;
+
+/// Nobody waits yet.
+pub(super) fn rotations() -> Rotations {
+    Together::new(Terms {
+        // While one commit waits for the disk, the next statement is at work.
+        batches: 2,
+        calls: 64,
+        patience: Duration::from_millis(50),
+        overdue: Overdue::Goes,
+    })
+}
+
+impl Database {
+    /// Exchanges a refresh token in one statement, if what was decided on is still so. On SQLite, where a transaction has
+    /// no round trips, there is nothing to be gained.
+    pub(crate) async fn rotate_at_once(
+        &self,
+        rotation: Rotation,
+    ) -> Result<Option<Session>, DatabaseError> {
+        let Backend::Postgres(database) = &self.backend else {
+            return Ok(None);
+        };
+        let rotated = rotation.next.session.clone();
+        let this = Arc::clone(database);
+        let write = move |rotations| {
+            let postgres = Arc::clone(&this);
+            async move { postgres.rotate(rotations).await }
+        };
+        let has_happened = database.rotations.call(rotation, write).await?;
+        Ok(has_happened.then_some(rotated))
+    }
+}
+
+impl PostgresDatabase {
+    /// Writes what is still as it was read, and tells of each exchange whether it happened.
+    async fn rotate(&self, mut rotations: Vec<Rotation>) -> Vec<Result<bool, DatabaseError>> {
+        let ids: Vec<StoredUuid> = rotations.iter().map(Rotation::session_id).collect();
+        // Of two that exchange one token, the second has to look again.
+        let mut seen = HashSet::new();
+        let is_first: Vec<bool> = ids.iter().map(|id| seen.insert(id.0)).collect();
+        let mut firsts = is_first.iter().copied();
+        rotations.retain(|_| firsts.next().unwrap_or_default());
+        let lease = match self.pools.writer.acquire().await {
+            Ok(lease) => lease,
+            // They would wait for one in vain a second time.
+            Err(error) => return ids.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let written = match self.pools.at_once(lease, rotate, rotations).await {
+            Ok(written) => written.into_iter().map(|id| id.0).collect(),
+            // Whether it was carried out is seen by those who look again.
+            Err(error) => {
+                tracing::debug!(%error, "exchanging refresh tokens one by one");
+                self.pools.metrics.count_transaction(NAME, "retried");
+                HashSet::new()
+            }
+        };
+        let outcomes = ids.iter().zip(is_first).map(|(id, is_first)| {
+            let has_happened = is_first && written.contains(&id.0);
+            if has_happened {
+                self.pools.metrics.count_transaction(NAME, "committed");
+            }
+            Ok(has_happened)
+        });
+        outcomes.collect()
+    }
+}
+
+impl Rotation {
+    fn session_id(&self) -> StoredUuid {
+        self.next.session.id.into()
+    }
+}
+
+#[expect(
+    clippy::ptr_arg,
+    reason = "a query takes its arguments as its caller keeps them"
+)]
+async fn rotate(
+    connection: &mut Connection,
+    rotations: &Vec<Rotation>,
+) -> Result<Vec<StoredUuid>, DatabaseError> {
+    Ok(Rotate::new(rotations).get_results(connection).await?)
+}
+
+/// The statement with its values, one of each for every exchange. It is prepared once per connection.
+#[derive(QueryId)]
+struct Rotate {
+    user_ids: Vec<StoredUuid>,
+    user_versions: Vec<i64>,
+    session_ids: Vec<StoredUuid>,
+    generations: Vec<i64>,
+    token_hashes: Vec<Vec<u8>>,
+    times: Vec<StoredTime>,
+    idle_expiries: Vec<StoredTime>,
+    next_ids: Vec<StoredUuid>,
+    next_token_hashes: Vec<Vec<u8>>,
+    user_agents: Vec<Option<String>>,
+    ip_addresses: Vec<Option<StoredIp>>,
+}
+
+impl Rotate {
+    fn new(rotations: &[Rotation]) -> Self {
+        fn each<T>(rotations: &[Rotation], value: impl Fn(&Rotation) -> T) -> Vec<T> {
+            rotations.iter().map(value).collect()
+        }
+        Self {
+            user_ids: each(rotations, |one| one.next.session.user_id.into()),
+            user_versions: each(rotations, |one| one.user_version),
+            session_ids: each(rotations, Rotation::session_id),
+            generations: each(rotations, |one| one.generation),
+            token_hashes: each(rotations, |one| one.token_hash.to_vec()),
+            times: each(rotations, |one| StoredTime(one.next.created_at)),
+            idle_expiries: each(rotations, |one| StoredTime(one.next.session.idle_expires_at)),
+            next_ids: each(rotations, |one| StoredUuid(new_uuid(one.next.created_at))),
+            next_token_hashes: each(rotations, |one| one.next.token_hash.to_vec()),
+            user_agents: each(rotations, |one| {
+                let agent = one.next.client.user_agent.as_ref();
+                agent.map(|agent| agent.as_str().to_owned())
+            }),
+            ip_addresses: each(rotations, |one| one.next.client.ip_address.map(StoredIp)),
+        }
+    }
+}
+
+impl Query for Rotate {
+    type SqlType = Uuid;
+}
+
+impl QueryFragment<Pg> for Rotate {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH given AS (SELECT * FROM unnest(");
+        out.push_bind_param::<Array<Uuid>, _>(&self.user_ids)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.user_versions)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Uuid>, _>(&self.session_ids)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.generations)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Binary>, _>(&self.token_hashes)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<UtcTimestamp>, _>(&self.times)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<UtcTimestamp>, _>(&self.idle_expiries)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Uuid>, _>(&self.next_ids)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Binary>, _>(&self.next_token_hashes)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.user_agents)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<IpAddressType>>, _>(&self.ip_addresses)?;
+        out.push_sql(REST);
+        Ok(())
+    }
+}
+
+/// What is done with the values. The last part takes its rows from the updates, so that the tokens before are used by
+/// then: only one of a session is live.
+const REST: &str = ") AS one (user_id, user_version, session_id, generation, token_hash, now, idle_expires_at,
+        next_id, next_token_hash, user_agent, ip_address)
+    ), kept AS (
+        SELECT u.id FROM given
+        JOIN users AS u ON u.id = given.user_id AND u.version = given.user_version
+        FOR KEY SHARE OF u SKIP LOCKED
+    ), locked AS (
+        SELECT s.id FROM given
+        JOIN sessions AS s ON s.id = given.session_id AND s.generation = given.generation
+        JOIN kept ON kept.id = s.user_id
+        WHERE s.revoked_at IS NULL
+        FOR UPDATE OF s SKIP LOCKED
+    ), used AS (
+        UPDATE refresh_tokens AS t SET used_at = given.now
+        FROM given JOIN locked ON locked.id = given.session_id
+        WHERE t.token_hash = given.token_hash AND t.session_id = given.session_id
+            AND t.used_at IS NULL AND t.revoked_at IS NULL
+        RETURNING t.session_id
+    ), rotated AS (
+        UPDATE sessions AS s SET
+            generation = given.generation + 1,
+            last_refresh_at = given.now,
+            idle_expires_at = given.idle_expires_at
+        FROM given JOIN used ON used.session_id = given.session_id
+        WHERE s.id = given.session_id
+        RETURNING s.id
+    )
+    INSERT INTO refresh_tokens (id, session_id, user_id, generation, token_hash, expires_at, user_agent, ip_address,
+        created_at)
+    SELECT given.next_id, given.session_id, given.user_id, given.generation + 1, given.next_token_hash,
+        given.idle_expires_at, given.user_agent, given.ip_address, given.now
+    FROM given JOIN rotated ON rotated.id = given.session_id
+    RETURNING session_id";

@@ -1,0 +1,256 @@
+//! Calls that wait at the same moment and go to the database together.
+//!
+//! The first call goes at once, alone. Those that come while it is under way wait in line, and when it is back they all
+//! go together, as one batch; nobody waits for a clock. So the fewer calls there are, the sooner each of them goes, and
+//! the more there are, the less each of them costs.
+//!
+//! A call that comes after a batch has gone is never answered by it: what was committed before a call began is seen by
+//! the call. Whoever stops waiting leaves the line, or is no longer answered; the others do not notice. Each call has an
+//! answer of its own.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::DatabaseError;
+
+/// How calls go together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// The batches that are under way at the same time, unless calls are overdue.
+    pub(super) batches: usize,
+    /// The most calls in one batch.
+    pub(super) calls: usize,
+    /// How long a call waits in line before it is overdue.
+    pub(super) patience: Duration,
+    /// What becomes of a call then.
+    pub(super) overdue: Overdue,
+}
+
+/// What becomes of a call that has waited in line for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// It goes beside the batches that do not come back, and takes the others in line along.
+    Goes,
+    /// It gives up, as calls do that wait for a connection.
+    Leaves,
+}
+
+/// Has calls go together. Cheap to clone.
+pub(super) struct Together<Request, Answer>(Arc<Line<Request, Answer>>);
+
+struct Line<Request, Answer> {
+    terms: Terms,
+    state: Mutex<State<Request, Answer>>,
+}
+
+struct State<Request, Answer> {
+    /// In the order of their numbers.
+    calls: VecDeque<Call<Request, Answer>>,
+    next_number: u64,
+    /// How many tasks send batches.
+    senders: usize,
+}
+
+struct Call<Request, Answer> {
+    number: u64,
+    request: Request,
+    answer: oneshot::Sender<Result<Answer, DatabaseError>>,
+}
+
+impl<Request, Answer> Clone for Together<Request, Answer> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<Request, Answer> Together<Request, Answer>
+where
+    Request: Send + 'static,
+    Answer: Send + 'static,
+{
+    /// Makes an empty line.
+    pub(super) fn new(terms: Terms) -> Self {
+        Self(Arc::new(Line {
+            terms,
+            state: Mutex::new(State {
+                calls: VecDeque::new(),
+                next_number: 0,
+                senders: 0,
+            }),
+        }))
+    }
+
+    /// Makes a call. `send` takes the requests of a batch and returns as many answers in the same order; it goes on
+    /// whatever becomes of the calls.
+    pub(super) async fn call<Sender, Answers>(
+        &self,
+        request: Request,
+        send: Sender,
+    ) -> Result<Answer, DatabaseError>
+    where
+        Sender: Fn(Vec<Request>) -> Answers + Clone + Send + Sync + 'static,
+        Answers: Future<Output = Vec<Result<Answer, DatabaseError>>> + Send,
+    {
+        let line = &self.0;
+        let (answer, mut answered) = oneshot::channel();
+        let (mut place, goes_at_once) = line.enter(request, answer);
+        if goes_at_once {
+            spawn_sender(Arc::clone(line), send.clone());
+        }
+        let outcome = match timeout(line.terms.patience, &mut answered).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                match line.terms.overdue {
+                    Overdue::Goes if line.may_overtake(place.number) => {
+                        spawn_sender(Arc::clone(line), send);
+                    }
+                    Overdue::Leaves if line.leave(place.number) => {
+                        return Err(DatabaseError::Unavailable(
+                            "no connection became free in time".to_owned(),
+                        ));
+                    }
+                    // It is under way.
+                    Overdue::Goes | Overdue::Leaves => {}
+                }
+                answered.await
+            }
+        };
+        place.is_answered = true;
+        // The message of a panic may quote a value; its place has been logged.
+        outcome.unwrap_or_else(|_| Err(DatabaseError::Internal("a batch panicked".to_owned())))
+    }
+}
+
+impl<Request, Answer> Line<Request, Answer> {
+    fn state(&self) -> MutexGuard<'_, State<Request, Answer>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place in line, and tells whether a task has to be spawned that sends batches.
+    fn enter(
+        &self,
+        request: Request,
+        answer: oneshot::Sender<Result<Answer, DatabaseError>>,
+    ) -> (Place<'_, Request, Answer>, bool) {
+        let mut state = self.state();
+        let number = state.next_number;
+        state.next_number += 1;
+        state.calls.push_back(Call {
+            number,
+            request,
+            answer,
+        });
+        let goes_at_once = state.senders < self.terms.batches;
+        if goes_at_once {
+            state.senders += 1;
+        }
+        drop(state);
+        let place = Place {
+            line: self,
+            number,
+            is_answered: false,
+        };
+        (place, goes_at_once)
+    }
+
+    /// Leaves the line, and tells whether the call was still in it.
+    fn leave(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let found = state.calls.binary_search_by_key(&number, |call| call.number);
+        let left = found.ok().and_then(|index| state.calls.remove(index));
+        drop(state);
+        left.is_some()
+    }
+
+    /// Tells whether a call is still in line. If so, a task has to be spawned that sends a batch.
+    fn may_overtake(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let is_in_line = state
+            .calls
+            .binary_search_by_key(&number, |call| call.number)
+            .is_ok();
+        if is_in_line {
+            state.senders += 1;
+        }
+        is_in_line
+    }
+}
+
+/// A place in line, which is given up when it is dropped before the answer has come.
+struct Place<'a, Request, Answer> {
+    line: &'a Line<Request, Answer>,
+    number: u64,
+    is_answered: bool,
+}
+
+impl<Request, Answer> Drop for Place<'_, Request, Answer> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.line.leave(self.number);
+        }
+    }
+}
+
+/// A task that sends batches. It counts until there is nobody in line, or until the runtime ends.
+struct Sending<Request, Answer> {
+    line: Arc<Line<Request, Answer>>,
+    is_over: bool,
+}
+
+impl<Request, Answer> Sending<Request, Answer> {
+    /// Takes those in line who come first. Where there are none the task is over, at the same moment: whoever comes next
+    /// has another one spawned.
+    fn take(&mut self) -> Option<Vec<Call<Request, Answer>>> {
+        let mut state = self.line.state();
+        let count = state.calls.len().min(self.line.terms.calls);
+        if count == 0 {
+            state.senders = state.senders.saturating_sub(1);
+            self.is_over = true;
+            return None;
+        }
+        Some(state.calls.drain(..count).collect())
+    }
+}
+
+impl<Request, Answer> Drop for Sending<Request, Answer> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let mut state = self.line.state();
+            state.senders = state.senders.saturating_sub(1);
+        }
+    }
+}
+
+/// Sends batches, one after the other, in a task of its own until nobody is in line.
+fn spawn_sender<Request, Answer, Sender, Answers>(line: Arc<Line<Request, Answer>>, send: Sender)
+where
+    Request: Send + 'static,
+    Answer: Send + 'static,
+    Sender: Fn(Vec<Request>) -> Answers + Send + Sync + 'static,
+    Answers: Future<Output = Vec<Result<Answer, DatabaseError>>> + Send,
+{
+    let mut sending = Sending { line, is_over: false };
+    tokio::spawn(async move {
+        while let Some(calls) = sending.take() {
+            let (requests, answers): (Vec<_>, Vec<_>) =
+                calls.into_iter().map(|call| (call.request, call.answer)).unzip();
+            // Of a batch that panics nobody is answered.
+            let Ok(outcomes) = AssertUnwindSafe(async { send(requests).await })
+                .catch_unwind()
+                .await
+            else {
+                continue;
+            };
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                // Whoever has stopped waiting needs no answer.
+                let _ = answer.send(outcome);
+            }
+        }
+    });
+}

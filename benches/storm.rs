@@ -215,7 +215,7 @@ fn tell(report: &mut Report, database: &Database, rounds: &[Round]) {
     let (name, case) = (database.name(), "10 times the capacity");
     let each = |value: fn(&Round) -> f64| rounds.iter().map(value).collect::<Vec<f64>>();
     let calm_p99 = each(|round| round.calm.good.percentile(99.0));
-    let stormy_p99 = each(|round| round.paced.good.percentile(99.0));
+    let stormy_p99 = each(|round| round.paced.noticed().percentile(99.0));
     let (calm_rate, stormy_rate) = (each(|round| round.calm_rate), each(|round| round.stormy_rate));
     report.measure(
         "capacity",
@@ -245,7 +245,7 @@ fn tell(report: &mut Report, database: &Database, rounds: &[Round]) {
         name,
         case,
         "ms",
-        &each(|round| round.paced.good.percentile(50.0)),
+        &each(|round| round.paced.noticed().percentile(50.0)),
     );
     report.measure("GetUser p99, paced", name, case, "ms", &stormy_p99);
     report.measure("GetUser, as fast as it goes", name, "calm", "calls/s", &calm_rate);
@@ -328,30 +328,31 @@ fn tell(report: &mut Report, database: &Database, rounds: &[Round]) {
             &round.sign_ins_beside_readers,
             &round.health,
         ] {
-            if load.failed > 0 {
+            if load.failed.count() > 0 {
                 report.note(format!(
                     "{name}: {} calls failed: {:?}",
-                    load.failed, load.first_failure
+                    load.failed.count(),
+                    load.first_failure
                 ));
             }
         }
     }
     let [calm, paced, sign_ins] = sums;
     report.curve("GetUser", name, "calm", &calm.good);
-    report.curve("GetUser", name, case, &paced.good);
+    report.curve("GetUser", name, case, &paced.noticed());
     report.curve("refusals", name, case, &sign_ins.refused);
     report.curve("sign-ins", name, case, &sign_ins.good);
 }
 
 /// The share of calls that were answered well.
 fn answered(load: &Load) -> f64 {
-    let others = load.refused.count() + load.late.count() + load.failed;
+    let others = load.refused.count() + load.late.count() + load.failed.count();
     load.good.count() as f64 / (load.good.count() + others) as f64
 }
 
 /// The share of sign-ins that were let in and got their tokens before the deadline.
 fn in_time(load: &Load) -> f64 {
-    let admitted = load.good.count() + load.late.count() + load.failed;
+    let admitted = load.good.count() + load.late.count() + load.failed.count();
     load.good.count() as f64 / admitted as f64
 }
 

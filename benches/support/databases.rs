@@ -106,7 +106,10 @@ impl Database {
 
     /// Prepares the program as it is released, with what every command needs.
     pub fn program(&self) -> Command {
-        let mut command = Command::new(system::identity_program());
+        let mut command = match std::env::var_os("IDENTITY_BENCH_PROGRAM") {
+            Some(other) => Command::new(other),
+            None => Command::new(system::identity_program()),
+        };
         command
             .current_dir(&self.directory)
             .env_clear()

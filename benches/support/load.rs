@@ -69,7 +69,7 @@ pub struct Load {
     pub good: Latencies,
     pub refused: Latencies,
     pub late: Latencies,
-    pub failed: u64,
+    pub failed: Latencies,
     /// What the first call that failed said.
     pub first_failure: Option<String>,
     /// The time in which calls were counted.
@@ -82,14 +82,23 @@ impl Load {
         self.good.count() as f64 / self.seconds
     }
 
+    /// Returns how long every call took, however it ended: what people notice.
+    pub fn noticed(&self) -> Latencies {
+        let mut all = self.good.clone();
+        for others in [&self.refused, &self.late, &self.failed] {
+            all.add(others);
+        }
+        all
+    }
+
     /// Ends the bench if a call was not answered well.
     pub fn all_good(self) -> Self {
         let refused_or_late = self.refused.count() + self.late.count();
         assert!(
-            self.failed == 0 && refused_or_late == 0,
+            self.failed.count() == 0 && refused_or_late == 0,
             "{} refused or late, {} failed: {:?}",
             refused_or_late,
-            self.failed,
+            self.failed.count(),
             self.first_failure
         );
         self
@@ -101,7 +110,7 @@ impl Load {
             Answer::Refused => self.refused.record(latency),
             Answer::Late => self.late.record(latency),
             Answer::Failed(text) => {
-                self.failed += 1;
+                self.failed.record(latency);
                 self.first_failure.get_or_insert(text);
             }
         }
@@ -112,7 +121,7 @@ impl Load {
         self.good.add(&other.good);
         self.refused.add(&other.refused);
         self.late.add(&other.late);
-        self.failed += other.failed;
+        self.failed.add(&other.failed);
         if self.first_failure.is_none() {
             self.first_failure.clone_from(&other.first_failure);
         }

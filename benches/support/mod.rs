@@ -1,6 +1,7 @@
 //! What the benches share: servers, databases, people, load, limits of the machine, and how results are told.
 
 pub mod databases;
+pub mod http1;
 pub mod latencies;
 pub mod limits;
 pub mod load;

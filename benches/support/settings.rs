@@ -5,6 +5,7 @@
 //! | `IDENTITY_BENCH_ROUNDS` | rounds of each thing that is measured; odd, so that the median is one of them |
 //! | `IDENTITY_BENCH_ROUND_SECONDS` | how long a round takes; each bench has a default that fits what it measures |
 //! | `IDENTITY_BENCH_DATABASES` | `sqlite`, `postgres`, or both, separated by a comma |
+//! | `IDENTITY_BENCH_PROGRAM` | another program to measure than the one that is built with the bench, such as an earlier one |
 //!
 //! Variables that concern one bench are described at its top.
 

@@ -21,9 +21,7 @@ export const options = {
       verify: ({ hash, password }) => bcrypt.compare(password, hash),
     },
   },
-  session: { cookieCache: { enabled: true, maxAge: COOKIE_CACHE_SECONDS, strategy: "compact" } },
-  // One query for a session and its user, or a user and its password, in place of two.
-  advanced: { database: { joins: true } },
+  session: { cookieCache: { enabled: true, maxAge: COOKIE_CACHE_SECONDS, strategy: "jwt" } },
   rateLimit: { enabled: false },
   telemetry: { enabled: false },
   // It warns of every wrong password.

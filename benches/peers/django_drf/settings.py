@@ -35,8 +35,6 @@ DATABASES = {
         "PASSWORD": unquote(database_url.password or ""),
         # A connection for as long as the thread lives.
         "CONN_MAX_AGE": None,
-        # Binds on the server and prepares what has run five times on a connection.
-        "OPTIONS": {"server_side_binding": True, "prepare_threshold": 5},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -77,12 +77,12 @@ async fn measure(report: &mut Report, database: &Database) {
     }
     let name = database.name();
     let embedded = |target| (database.kind == Kind::Sqlite).then_some(target);
-    let target = embedded(targets::START_MILLISECONDS);
-    report.figure("start to SERVING", name, "existing data", "ms", &starts, target);
-    let target = Some(targets::IDLE_MEBIBYTES);
-    report.figure("resident memory", name, "idle", "MiB", &idle, target);
-    let target = Some(targets::LOADED_MEBIBYTES);
-    report.figure("resident memory", name, "loaded", "MiB", &loaded, target);
+    let start = embedded(targets::START_MILLISECONDS);
+    report.figure("start to SERVING", name, "existing data", "ms", &starts, start);
+    let at_rest = Some(targets::IDLE_MEBIBYTES);
+    report.figure("resident memory", name, "idle", "MiB", &idle, at_rest);
+    let at_work = Some(targets::LOADED_MEBIBYTES);
+    report.figure("resident memory", name, "loaded", "MiB", &loaded, at_work);
 }
 
 /// Starts a server, and returns how long it took until it served.
@@ -111,14 +111,13 @@ async fn put_under_load(server: &Server) {
     let reads = closed_loop(READERS, Duration::ZERO, span, move |turn| {
         people::get_user(channel.clone(), credential.clone(), turn.pick(USERS))
     });
-    let (channel, credential) = (server.channel(), server.credential());
+    let (door, service) = (server.channel(), server.credential());
     let sign_ins = closed_loop(SIGN_INS, Duration::ZERO, span, move |turn| {
-        let (channel, credential) = (channel.clone(), credential.clone());
+        let (door, service) = (door.clone(), service.clone());
         async move {
-            let tokens = people::sign_in(channel, &credential, turn.pick(USERS), DEADLINE);
+            let tokens = people::sign_in(door, &service, turn.pick(USERS), DEADLINE);
             tokens.await.map(drop).into()
         }
     });
-    let (reads, _) = tokio::join!(reads, sign_ins);
-    reads.all_good();
+    tokio::join!(reads, sign_ins).0.all_good();
 }

@@ -76,7 +76,7 @@ fn main() {
             let _ = writeln!(page, "{}", figure.row());
         }
     }
-    page.push_str("\n“goal” and “bound” say what the median has reached; “missed” that it has reached neither.\n\n");
+    page.push_str("\n“goal” and “bound” say what the median has reached; “missed” that it has reached neither. Where the bound is\n1.000, no round may be an exception.\n\n");
     for (section, report) in &there {
         page.push_str(&tell(section, report, &folder));
     }

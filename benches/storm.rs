@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::load::open_loop_until;
-use support::server::Credential;
+use support::server::{Credential, DEADLINE};
 use support::{
     Database, Load, Report, Server, closed_loop, on_each_database, open_loop, people, ratios, roles,
     settings, targets,
@@ -156,11 +156,11 @@ async fn capacity(callers: &Callers) -> f64 {
         let callers = callers.clone();
         async move {
             let user = turn.pick(USERS);
-            let tokens = people::sign_in(callers.people, &callers.credential, user, SIGN_IN_DEADLINE);
+            let tokens = people::sign_in(callers.people, &callers.credential, user, DEADLINE);
             tokens.await.map(drop).into()
         }
     });
-    load.await.all_good().rate()
+    load.await.rate()
 }
 
 /// Offers sign-ins, whatever becomes of them.

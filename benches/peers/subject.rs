@@ -1,7 +1,6 @@
 //! What is measured: this service, or a peer. Each is started, has users, and is asked the same things.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -152,8 +151,7 @@ impl Peer {
                 "a secret of the bench, which nobody else should use",
             )
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .process_group(0);
+            .stdout(Stdio::null());
         if has_tables {
             command.env("PEER_TABLES", "existing");
         }

@@ -26,7 +26,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 pub fn bars(file: &Path, title: &str, measures: &[(String, &Measure)]) {
     const ROW: i32 = 22;
     const GAP: i32 = 10;
-    const LABELS: i32 = 340;
+    const LABELS: i32 = 370;
     const VALUES: i32 = 130;
     let groups = measures.windows(2).filter(|pair| pair[0].0 != pair[1].0).count();
     let height = TITLE_HEIGHT
@@ -160,7 +160,7 @@ pub fn curves(file: &Path, title: &str, curves: &[(String, &Curve)]) {
         let y = bottom + 40 + LEGEND_ROW * i32::try_from(index).expect("few curves");
         area.draw(&PathElement::new([(LEFT, y), (LEFT + 30, y)], style))
             .expect("a line");
-        write(&area, label, (LEFT + 40, y), 13, HPos::Left);
+        write(&area, label, (LEFT + 40, y), 16, HPos::Left);
     }
     area.present().expect("a plot");
 }

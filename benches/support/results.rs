@@ -128,7 +128,7 @@ impl Report {
             database: database.to_owned(),
             case: case.to_owned(),
             unit: unit.to_owned(),
-            verdict: target.map(|target| target.verdict(spread.median).to_owned()),
+            verdict: target.map(|target| target.verdict(&spread).to_owned()),
             spread,
             target,
         });

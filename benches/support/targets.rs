@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::statistics::Spread;
+
 /// The bound and the goal of a figure.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Target {
@@ -9,6 +11,8 @@ pub struct Target {
     pub is_floor: bool,
     pub bound: f64,
     pub goal: Option<f64>,
+    /// Whether each round has to reach it; it is the median otherwise.
+    pub in_every_round: bool,
 }
 
 /// The figure is to be at least this.
@@ -17,6 +21,7 @@ pub const fn at_least(bound: f64, goal: f64) -> Target {
         is_floor: true,
         bound,
         goal: Some(goal),
+        in_every_round: false,
     }
 }
 
@@ -26,6 +31,7 @@ pub const fn at_most(bound: f64, goal: f64) -> Target {
         is_floor: false,
         bound,
         goal: Some(goal),
+        in_every_round: false,
     }
 }
 
@@ -34,6 +40,7 @@ pub const ALL: Target = Target {
     is_floor: true,
     bound: 1.0,
     goal: None,
+    in_every_round: true,
 };
 
 /// Milliseconds in which refusals are to be answered.
@@ -41,6 +48,7 @@ pub const REFUSALS_MILLISECONDS: Target = Target {
     is_floor: false,
     bound: 10.0,
     goal: None,
+    in_every_round: false,
 };
 
 pub const SIGN_INS_TO_BCRYPT: Target = at_least(1.8, 2.2);
@@ -64,8 +72,13 @@ pub const LOADED_MEBIBYTES: Target = at_most(40.0, 24.0);
 pub const START_MILLISECONDS: Target = at_most(100.0, 30.0);
 
 impl Target {
-    /// Says what a value has reached.
-    pub fn verdict(&self, value: f64) -> &'static str {
+    /// Says what was reached.
+    pub fn verdict(&self, spread: &Spread) -> &'static str {
+        let value = match (self.in_every_round, self.is_floor) {
+            (false, _) => spread.median,
+            (true, true) => spread.min,
+            (true, false) => spread.max,
+        };
         let reaches = |limit: f64| {
             if self.is_floor {
                 value >= limit

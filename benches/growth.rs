@@ -106,12 +106,12 @@ async fn measure(report: &mut Report, database: &Database) {
     for call in Call::ALL {
         let mut rates = vec![Vec::new(); towns.len()];
         for _ in 0..settings::rounds() {
-            for (town, rates) in towns.iter().zip(&mut rates) {
+            for (town, own) in towns.iter().zip(&mut rates) {
                 let caller = town.caller.clone();
                 let load = closed_loop(IN_FLIGHT, WARM_UP, span, move |turn| {
                     make(caller.clone(), call, turn)
                 });
-                rates.push(load.await.all_good().rate());
+                own.push(load.await.all_good().rate());
             }
         }
         for (town, values) in towns.iter().zip(&rates) {

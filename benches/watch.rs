@@ -153,13 +153,13 @@ async fn idle(report: &mut Report, database: &Database, server: &Server) {
             while stream.message().await.expect("a message").is_some() {}
         }));
     }
-    let case = format!("{count} watching");
-    let share = share_of_a_core(server).await;
-    report.measure("share of a core", name, &case, "%", &[share * 100.0]);
+    let watched = format!("{count} watching");
+    let watched_share = share_of_a_core(server).await;
+    report.measure("share of a core", name, &watched, "%", &[watched_share * 100.0]);
     report.measure(
         "resident memory",
         name,
-        &case,
+        &watched,
         "MiB",
         &[server.resident_mebibytes()],
     );

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{self, StreamExt};
 use http::Request;
 use identity::proto::identity::v1::GetMeRequest;
 use identity::proto::identity::v1::auth_service_client::AuthServiceClient;
@@ -19,7 +20,9 @@ use crate::support::server::{Credential, DEADLINE, Server};
 use crate::support::{Answer, Database, eventually, population, processes, system};
 
 /// Users of everybody; more than there are sign-ins under way in the closed loop.
-const USERS: usize = 64;
+const USERS: usize = 32;
+/// Users who are made at the same time: each costs a hash.
+const AT_ONCE: usize = 4;
 /// Users who ask who they are.
 const SIGNED_IN: usize = 8;
 const COST: u32 = 12;
@@ -155,12 +158,12 @@ impl Peer {
         if has_tables {
             command.env("PEER_TABLES", "existing");
         }
-        Processes(command.spawn().expect(self.name))
+        Processes(command.spawn().expect(self.name), None)
     }
 }
 
 /// A peer's first process, which ends the others.
-struct Processes(Child);
+struct Processes(Child, Option<processes::Guard>);
 
 impl Drop for Processes {
     fn drop(&mut self) {
@@ -200,9 +203,11 @@ impl Subject {
             Self::Peer(peer, database) => {
                 let running = Self::start_peer(peer, database, false).await;
                 let caller = running.caller();
-                for user in 0..USERS {
-                    caller.create(user).await;
-                }
+                let others = (0..USERS).map(|user| caller.create(user));
+                stream::iter(others)
+                    .buffer_unordered(AT_ONCE)
+                    .collect::<()>()
+                    .await;
             }
         }
         self.start().await.with_credentials().await
@@ -213,13 +218,14 @@ impl Subject {
         match self {
             Self::Ours(database) => {
                 let begin = Instant::now();
-                let server = Server::spawn(database, &[]);
+                let mut server = Server::spawn(database, &[]);
                 wait_for(server.address(), begin).await;
                 let channel = server.channel();
                 while !matches!(people::check_health(channel.clone()).await, Answer::Good) {
                     tokio::time::sleep(PAUSE).await;
                 }
                 let started_in = begin.elapsed();
+                server.guard();
                 let token = database.run(&["service-token", "create", "bench", "--scope", "admin"]);
                 let caller = Caller::Ours {
                     channel,
@@ -240,7 +246,7 @@ impl Subject {
     async fn start_peer(peer: &'static Peer, database: &Database, has_tables: bool) -> Running {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, system::free_port()));
         let begin = Instant::now();
-        let processes = peer.start(database, address, has_tables);
+        let mut started = peer.start(database, address, has_tables);
         wait_for(address, begin).await;
         let client = Http1::new(address);
         let health = Request::get("/health")
@@ -255,16 +261,18 @@ impl Subject {
             assert!(begin.elapsed() < START_LIMIT, "{} does not answer", peer.name);
             tokio::time::sleep(PAUSE).await;
         }
+        let started_in = begin.elapsed();
+        started.1 = Some(processes::Guard::of(started.0.id()));
         Running {
-            started_in: begin.elapsed(),
-            process: processes.0.id(),
+            started_in,
+            process: started.0.id(),
             caller: Caller::Peer {
                 peer,
                 client,
                 address,
                 people: Arc::default(),
             },
-            keeper: Keeper::Peer(processes),
+            keeper: Keeper::Peer(started),
         }
     }
 }

@@ -1,8 +1,32 @@
 //! What the kernel says about processes: their memory, and the time of the cores that they used.
 
 use std::fs;
+use std::process::{Child, Command, Stdio};
 
 const KIBIBYTES_PER_MEBIBYTE: f64 = 1024.0;
+
+/// Ends a process if this one is gone before it: an interrupted bench leaves nothing behind.
+pub struct Guard(Child);
+
+impl Guard {
+    /// Begins to guard a process.
+    pub fn of(process: u32) -> Self {
+        // Reading ends when the last holder of the pipe does, which is us.
+        let script = "cat > /dev/null; kill -s TERM \"$0\" 2> /dev/null";
+        let shell = Command::new("sh")
+            .args(["-c", script, &process.to_string()])
+            .stdin(Stdio::piped())
+            .spawn();
+        Self(shell.expect("sh"))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Returns the resident memory of a process.
 pub fn resident_mebibytes(process: u32) -> f64 {

@@ -28,6 +28,7 @@ const SETTINGS: [(&str, &str); 4] = [
 /// The server. It ends when it is dropped.
 pub struct Server {
     process: Child,
+    guard: Option<processes::Guard>,
     address: SocketAddr,
     operations: SocketAddr,
     credential: Credential,
@@ -56,11 +57,17 @@ impl Server {
     /// Starts it, waits until it serves, and makes a token that may do everything.
     pub async fn start(database: &Database, settings: &[(&str, &str)]) -> Self {
         let mut server = Self::spawn(database, settings);
+        server.guard();
         server.wait_until_serving().await;
         let token = database.run(&["service-token", "create", "bench", "--scope", "admin"]);
         server.credential = Credential::of(token.trim_end());
         server.wait_until_known().await;
         server
+    }
+
+    /// Has it end with the bench, however that ends. Not a part of its start, which may be timed.
+    pub fn guard(&mut self) {
+        self.guard = Some(processes::Guard::of(self.process.id()));
     }
 
     /// Starts it and waits for nothing.
@@ -77,6 +84,7 @@ impl Server {
             .expect("the program");
         Self {
             process,
+            guard: None,
             address,
             operations,
             credential: Credential::of("none"),

@@ -51,7 +51,7 @@ const ROUND_SECONDS: f64 = 8.0;
 /// How long a storm lasts.
 const STORM_SECONDS: f64 = 15.0;
 /// How long each number of calls in flight is tried.
-const TRIAL: Duration = Duration::from_secs(3);
+const TRIAL_SECONDS: f64 = 5.0;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// The numbers of calls in flight that are tried.
 const IN_FLIGHT: [usize; 4] = [4, 8, 16, 32];
@@ -179,7 +179,8 @@ async fn measure(report: &mut Report, subjects: &[Subject]) {
 async fn best(running: &Running, what: Trait) -> usize {
     let mut rates = Vec::new();
     for in_flight in IN_FLIGHT {
-        rates.push((load(running, what, in_flight, TRIAL).await.rate(), in_flight));
+        let trial = load(running, what, in_flight, settings::round(TRIAL_SECONDS)).await;
+        rates.push((trial.rate(), in_flight));
     }
     rates.sort_by(|one, other| one.0.total_cmp(&other.0));
     rates[rates.len() - 1].1
@@ -205,12 +206,12 @@ async fn load(running: &Running, what: Trait, in_flight: usize, span: Duration) 
     }
 }
 
-/// Offers more sign-ins than there can be, and returns what became of questions meanwhile.
+/// Offers more sign-ins than there can be, also where none was served in a short round, and returns what became of questions meanwhile.
 async fn storm(running: &Running, sign_ins_per_second: f64) -> Load {
     let seconds = settings::number("IDENTITY_BENCH_STORM_SECONDS", STORM_SECONDS);
     let span = Duration::from_secs_f64(seconds);
     let (people, asker) = (running.caller(), running.caller());
-    let sign_ins = open_loop(sign_ins_per_second, span, move |turn| {
+    let sign_ins = open_loop(sign_ins_per_second.max(TIMES), span, move |turn| {
         let people = people.clone();
         async move { people.sign_in(turn.caller).await }
     });

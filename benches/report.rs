@@ -31,7 +31,7 @@ use std::path::Path;
 
 use sections::{SECTIONS, Section};
 use support::Report;
-use support::results::{self, Figure, short};
+use support::results::{self, Figure, TABLE_HEAD, short};
 
 const HEAD: &str = "\
 # Performance
@@ -85,11 +85,6 @@ fn main() {
     fs::write(&file, page).expect("the page");
     println!("{} results told in {}", there.len(), file.display());
 }
-
-const TABLE_HEAD: &str = "\
-| figure | database | case | median | min–max | bound | goal | reached |
-|---|---|---|---|---|---|---|---|
-";
 
 /// Reads the results of a bench, if there are any.
 fn read(bench: &str) -> Option<Report> {

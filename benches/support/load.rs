@@ -192,6 +192,7 @@ where
     C: Fn(Turn) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
+    assert!(per_second > 0.0, "calls never begin at this rate");
     let (results, mut answers) = mpsc::unbounded_channel();
     let runtime = Handle::current();
     let pace = std::thread::spawn(move || {

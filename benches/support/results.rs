@@ -13,6 +13,12 @@ use super::statistics::Spread;
 use super::targets::Target;
 use super::{latencies::Latencies, settings};
 
+/// What a table of figures begins with.
+pub const TABLE_HEAD: &str = "\
+| figure | database | case | median | min–max | bound | goal | reached |
+|---|---|---|---|---|---|---|---|
+";
+
 /// What a bench has found out.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
@@ -168,8 +174,9 @@ impl Report {
             "\n{}: medians of the rounds, with the smallest and the largest",
             self.bench
         );
-        println!("| figure | database | case | median | min–max | bound | goal | reached |");
-        println!("|---|---|---|---|---|---|---|---|");
+        if !self.figures.is_empty() {
+            print!("{TABLE_HEAD}");
+        }
         for figure in &self.figures {
             println!("{}", figure.row());
         }

@@ -34,6 +34,8 @@
     reason = "a failed expectation ends the bench, and it uses a part of the support only"
 )]
 
+#[path = "peers/peer.rs"]
+mod peer;
 #[path = "peers/subject.rs"]
 mod subject;
 mod support;

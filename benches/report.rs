@@ -70,6 +70,9 @@ fn main() {
         .collect();
     let mut page = HEAD.to_owned();
     page.push_str("## Where it stands\n\n");
+    if there.is_empty() {
+        page.push_str("Nothing has been measured yet.\n\n");
+    }
     page.push_str(TABLE_HEAD);
     for (_, report) in &there {
         for figure in report.figures.iter().filter(|figure| figure.target.is_some()) {

@@ -35,13 +35,13 @@ pub fn bars(file: &Path, title: &str, measures: &[(String, &Measure)]) {
         + MARGIN;
     let area = area(file, height);
     let unit = measures.first().map_or("", |(_, measure)| measure.unit.as_str());
-    write(
-        &area,
-        &format!("{title} ({unit})"),
-        (MARGIN, TITLE_HEIGHT / 2),
-        17,
-        HPos::Left,
-    );
+    let is_one_unit = measures.iter().all(|(_, measure)| measure.unit == unit);
+    let heading = if is_one_unit {
+        format!("{title} ({unit})")
+    } else {
+        title.to_owned()
+    };
+    write(&area, &heading, (MARGIN, TITLE_HEIGHT / 2), 20, HPos::Left);
     let largest = measures
         .iter()
         .map(|(_, measure)| measure.spread.max)

@@ -9,6 +9,10 @@ use crate::support::results::{Curve, Measure, short};
 
 const WIDTH: i32 = 860;
 const FONT: &str = "sans-serif";
+// Sizes of text, which come out a fifth smaller.
+const TITLE: i32 = 20;
+const TEXT: i32 = 16;
+const SMALL: i32 = 15;
 const MARGIN: i32 = 20;
 const TITLE_HEIGHT: i32 = 44;
 const COLOURS: [RGBColor; 6] = [
@@ -41,7 +45,7 @@ pub fn bars(file: &Path, title: &str, measures: &[(String, &Measure)]) {
     } else {
         title.to_owned()
     };
-    write(&area, &heading, (MARGIN, TITLE_HEIGHT / 2), 20, HPos::Left);
+    write(&area, &heading, (MARGIN, TITLE_HEIGHT / 2), TITLE, HPos::Left);
     let largest = measures
         .iter()
         .map(|(_, measure)| measure.spread.max)
@@ -76,14 +80,14 @@ pub fn bars(file: &Path, title: &str, measures: &[(String, &Measure)]) {
             &area,
             &format!("{label}: {name}"),
             (LABELS - 8, middle),
-            13,
+            TEXT,
             HPos::Right,
         );
         write(
             &area,
             &short(measure.spread.median),
             (to + 8, middle),
-            13,
+            TEXT,
             HPos::Left,
         );
         top += ROW;
@@ -103,7 +107,7 @@ pub fn curves(file: &Path, title: &str, curves: &[(String, &Curve)]) {
         &area,
         &format!("{title} (ms)"),
         (MARGIN, TITLE_HEIGHT / 2),
-        17,
+        TITLE,
         HPos::Left,
     );
     let values = curves
@@ -136,7 +140,7 @@ pub fn curves(file: &Path, title: &str, curves: &[(String, &Curve)]) {
             &area,
             &format!("{}", 10_f64.powi(power)),
             (LEFT - 8, y),
-            12,
+            SMALL,
             HPos::Right,
         );
     }
@@ -148,7 +152,7 @@ pub fn curves(file: &Path, title: &str, curves: &[(String, &Curve)]) {
             &area,
             &format!("p{}", point[0]),
             (x, bottom + 14),
-            12,
+            SMALL,
             HPos::Center,
         );
     }
@@ -160,7 +164,7 @@ pub fn curves(file: &Path, title: &str, curves: &[(String, &Curve)]) {
         let y = bottom + 40 + LEGEND_ROW * i32::try_from(index).expect("few curves");
         area.draw(&PathElement::new([(LEFT, y), (LEFT + 30, y)], style))
             .expect("a line");
-        write(&area, label, (LEFT + 40, y), 16, HPos::Left);
+        write(&area, label, (LEFT + 40, y), TEXT, HPos::Left);
     }
     area.present().expect("a plot");
 }

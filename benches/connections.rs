@@ -12,13 +12,12 @@
 //! - the resident memory of the server.
 //!
 //! What is held depends on `ulimit -n` of the server: where it is less than 30,000, connections give way sooner. The
-//! same figures are written to `target/bench-results/connections.json`.
+//! results are written to `target/bench-results/connections.json`.
 
 #![allow(
     unreachable_pub,
     dead_code,
     unused_imports,
-    unused_macros,
     missing_docs,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -27,104 +26,99 @@
     clippy::unwrap_used,
     clippy::as_conversions,
     clippy::string_slice,
-    reason = "a failed expectation ends the bench, and it uses a part of the tests' support only"
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed expectation ends the bench, and it uses a part of the support only"
 )]
 
-#[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use support::http2::{Http2, PREFACE};
-use tokio::io::AsyncWriteExt;
+use support::{Database, Report, Server, processes, roles, settings, statistics};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tonic_health::pb::HealthCheckRequest;
 
-/// 32 bytes that nobody else should use.
-const MASTER_KEY: &str = "aWRlbnRpdHkgdGVzdHMgdXNlIHRoaXMga2V5IG9ubHk=";
 /// Fewer than there are ports for outgoing connections of one address.
 const PER_PROCESS: usize = 5_000;
+const GOOD: usize = 10_000;
+const HOSTILE: usize = 20_000;
 /// New clients that are timed.
 const PROBES: usize = 200;
 const CHECK: &str = "/grpc.health.v1.Health/Check";
-/// What the processes are told apart from the bench by.
-const ROLE: &str = "IDENTITY_BENCH_ROLE";
 
 fn main() {
-    rustix::process::setrlimit(
-        rustix::process::Resource::Nofile,
-        rustix::process::Rlimit {
-            current: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
-            maximum: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
-        },
-    )
-    .expect("descriptors");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    match std::env::var(ROLE) {
-        Ok(role) => runtime.block_on(hold(&role)),
-        Err(_) => runtime.block_on(measure()),
+    roles::raise_descriptors();
+    match std::env::var(roles::ROLE) {
+        Ok(role) => tokio::runtime::Runtime::new()
+            .expect("a runtime")
+            .block_on(hold(&role)),
+        Err(_) => roles::run(measure()),
     }
 }
 
-fn number(variable: &str, default: usize) -> usize {
-    std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
-}
-
 async fn measure() {
-    let good_count = number("IDENTITY_BENCH_GOOD", 10_000);
-    let hostile_count = number("IDENTITY_BENCH_HOSTILE", 20_000);
-    let directory = tempfile::tempdir().expect("a folder");
-    let server = Server::start(directory.path()).await;
+    let mut report = Report::new("connections");
+    let good_count = settings::number("IDENTITY_BENCH_GOOD", GOOD);
+    let hostile_count = settings::number("IDENTITY_BENCH_HOSTILE", HOSTILE);
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = Database::in_file(folder.path(), "bench");
+    let server = Server::start(&database, &[]).await;
+    let address = server.address();
     let idle = server.resident_mebibytes();
 
-    let mut good = open("good", server.grpc, good_count, 0);
+    let mut good = open("good", address, good_count, 0);
     let with_good = server.resident_mebibytes();
-    let calm = probe(server.grpc).await;
+    let calm = probe(address).await;
 
-    let hostile = open("hostile", server.grpc, hostile_count, good.len());
+    let hostile = open("hostile", address, hostile_count, good.len());
     let with_hostile = server.resident_mebibytes();
-    let besieged = probe(server.grpc).await;
-    let connections = server.metric("identity_connections ").await;
+    let besieged = probe(address).await;
+    let connections = metric(&server, "identity_connections ").await;
     let still_there: usize = good.iter_mut().map(Holder::count).sum();
-    let peak = server.peak_mebibytes();
+    let peak = processes::peak_mebibytes(server.id());
     drop(hostile);
 
-    println!("\ndescriptors of the server: {}", server.descriptors());
-    println!(
-        "| | connections asked for | first answer, median / slowest of {PROBES} | memory of the server |"
+    let name = database.name();
+    let beside_good = format!("{good_count} good");
+    let beside_hostile = format!("{hostile_count} hostile beside");
+    for (case, memory) in [
+        ("nobody else", idle),
+        (&beside_good, with_good),
+        (&beside_hostile, with_hostile),
+    ] {
+        report.measure("resident memory", name, case, "MiB", &[memory]);
+    }
+    report.measure("resident memory, most", name, &beside_hostile, "MiB", &[peak]);
+    for (case, (median, slowest)) in [(&beside_good, calm), (&beside_hostile, besieged)] {
+        report.measure("first answer, median", name, case, "ms", &[median]);
+        report.measure(
+            &format!("first answer, slowest of {PROBES}"),
+            name,
+            case,
+            "ms",
+            &[slowest],
+        );
+    }
+    let share = still_there as f64 / good_count as f64;
+    report.figure(
+        "good connections still there",
+        name,
+        &beside_hostile,
+        "",
+        &[share],
+        None,
     );
-    println!("|---|---|---|---|");
-    println!("| nobody else | 0 | | {idle:.0} MiB |");
-    println!(
-        "| good and idle | {good_count} | {:.1} / {:.1} ms | {with_good:.0} MiB |",
-        calm.0, calm.1
-    );
-    println!(
-        "| hostile beside them | {hostile_count} | {:.1} / {:.1} ms | {with_hostile:.0} MiB (peak {peak:.0}) |",
-        besieged.0, besieged.1
-    );
-    println!("good ones still there: {still_there} of {good_count}; open at the end: {connections}");
-    let results = json!({
-        "good": good_count,
-        "good_still_there": still_there,
-        "hostile": hostile_count,
-        "open": connections,
-        "descriptors": server.descriptors(),
-        "first_answer_ms": {
-            "calm": { "median": calm.0, "slowest": calm.1 },
-            "besieged": { "median": besieged.0, "slowest": besieged.1 },
-        },
-        "resident_mib": { "idle": idle, "good": with_good, "hostile": with_hostile, "peak": peak },
-    });
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-results");
-    std::fs::create_dir_all(&folder).expect("a folder for the results");
-    let text = serde_json::to_string_pretty(&results).expect("JSON");
-    std::fs::write(folder.join("connections.json"), text).expect("the results");
+    report.note(format!(
+        "good ones still there: {still_there} of {good_count}; open at the end: {connections}; descriptors of the \
+         server: {}",
+        processes::descriptors(server.id())
+    ));
+    report.finish();
 }
 
 /// Times new clients from the first packet to the answer of their first call. Returns median and slowest, in
@@ -137,8 +131,7 @@ async fn probe(address: SocketAddr) -> (f64, f64) {
         call(&mut client).await.expect("an answer");
         times.push(started.elapsed().as_secs_f64() * 1000.0);
     }
-    times.sort_by(f64::total_cmp);
-    (times[PROBES / 2], times[PROBES - 1])
+    (statistics::share(&times, 0.5), statistics::share(&times, 1.0))
 }
 
 async fn call(client: &mut Http2) -> Option<()> {
@@ -160,7 +153,6 @@ struct Holder {
 
 /// Opens connections in processes of their own, each from an address of its own.
 fn open(kind: &str, server: SocketAddr, count: usize, first_address: usize) -> Vec<Holder> {
-    let program = std::env::current_exe().expect("this program");
     let parts: Vec<usize> = (0..count.div_ceil(PER_PROCESS))
         .map(|part| PER_PROCESS.min(count - part * PER_PROCESS))
         .collect();
@@ -169,12 +161,7 @@ fn open(kind: &str, server: SocketAddr, count: usize, first_address: usize) -> V
         .enumerate()
         .map(|(part, share)| {
             let role = format!("{kind} {server} {share} 127.0.0.{}", 2 + first_address + part);
-            let mut child = Command::new(&program)
-                .env(ROLE, role)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("a holder");
+            let mut child = roles::command(&role).spawn().expect("a holder");
             Holder {
                 input: child.stdin.take().expect("its input"),
                 output: BufReader::new(child.stdout.take().expect("its output")),
@@ -252,85 +239,15 @@ async fn hold(role: &str) {
     }
 }
 
-/// The server in a process of its own.
-struct Server {
-    child: Child,
-    grpc: SocketAddr,
-    operations: SocketAddr,
-}
-
-impl Server {
-    async fn start(directory: &Path) -> Self {
-        let free = || {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-            listener.local_addr().expect("its address")
-        };
-        let (grpc, operations) = (free(), free());
-        let child = Command::new(env!("CARGO_BIN_EXE_identity"))
-            .env(
-                "DATABASE_URL",
-                format!("sqlite://{}", directory.join("bench.db").display()),
-            )
-            .env("IDENTITY_DATA_DIR", directory.join("data"))
-            .env("IDENTITY_LISTEN", grpc.to_string())
-            .env("IDENTITY_OPERATIONS_LISTEN", operations.to_string())
-            .env("IDENTITY_MASTER_KEY", MASTER_KEY)
-            .env("IDENTITY_LOG", "error")
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the server");
-        let server = Self {
-            child,
-            grpc,
-            operations,
-        };
-        support::eventually("the server answers", async || {
-            TcpStream::connect(grpc).await.is_ok()
-        })
-        .await;
-        server
-    }
-
-    fn status(&self, name: &str) -> f64 {
-        const KIBIBYTES_PER_MEBIBYTE: f64 = 1024.0;
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("the status of the server");
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let text = line.expect("a line").trim().trim_end_matches(" kB");
-        text.parse::<f64>().expect("a number") / KIBIBYTES_PER_MEBIBYTE
-    }
-
-    fn resident_mebibytes(&self) -> f64 {
-        self.status("VmRSS:")
-    }
-
-    fn peak_mebibytes(&self) -> f64 {
-        self.status("VmHWM:")
-    }
-
-    fn descriptors(&self) -> String {
-        let path = format!("/proc/{}/limits", self.child.id());
-        let limits = std::fs::read_to_string(path).expect("the limits of the server");
-        let line = limits.lines().find(|line| line.starts_with("Max open files"));
-        let mut words = line.expect("a line").split_whitespace().skip(3);
-        words.next().expect("a number").to_owned()
-    }
-
-    async fn metric(&self, name: &str) -> String {
-        use tokio::io::AsyncReadExt;
-        let mut stream = TcpStream::connect(self.operations).await.expect("a connection");
-        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.expect("a question");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.expect("an answer");
-        let value = text.lines().find_map(|line| line.strip_prefix(name));
-        value.unwrap_or("0").to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Asks the server about itself.
+async fn metric(server: &Server, name: &str) -> String {
+    let mut stream = TcpStream::connect(server.operations_address())
+        .await
+        .expect("a connection");
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("a question");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("an answer");
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.unwrap_or("0").to_owned()
 }

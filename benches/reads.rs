@@ -1,18 +1,21 @@
-//! How fast users are read, next to a call of the same server that does nothing.
+//! How fast users are read and tokens looked at, next to a call that does nothing.
 //!
-//! `cargo bench --bench reads` starts the server as it is released, first on embedded SQLite and then on a
-//! PostgreSQL of its own, and measures GetUser against the health check of the liveness name, which passes
-//! through the same layers and answers without asking anything. Rounds of the two alternate; printed are the
-//! medians of the rounds with the smallest and the largest, and the ratio of the medians. The same figures
-//! are written to `target/bench-results/reads.json`.
+//! `cargo bench --bench reads` starts the server as it is released, first on embedded SQLite and then on a PostgreSQL of
+//! its own, with all of its layers: callers show the token of a service that may read users and ask about tokens, and
+//! name a deadline. Measured are GetUser, LookupUser, GetMe with a user's token, and IntrospectToken, which looks whether
+//! the session has been revoked, at 1, 8 and 32 calls in flight. Next to them stand a bare server of the same stack with
+//! one empty method, the health check of the liveness name, which passes through the layers and asks nothing, and
+//! what the database finds by itself over as many connections. GetUser is measured at 128 in flight as well, for how
+//! much longer the slowest calls take than others.
 //!
-//! Load, server and database share the cores of one machine, so the ratios say more than the rates.
+//! Rounds alternate; load, server and database share the cores of one machine, so the ratios say more than the rates.
+//! The results are written to `target/bench-results/reads.json`. A run takes about ten minutes;
+//! `IDENTITY_BENCH_ROUNDS=1 IDENTITY_BENCH_ROUND_SECONDS=0.5` makes it a short one.
 
 #![allow(
     unreachable_pub,
     dead_code,
     unused_imports,
-    unused_macros,
     missing_docs,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -21,238 +24,270 @@
     clippy::unwrap_used,
     clippy::as_conversions,
     clippy::string_slice,
-    reason = "a failed expectation ends the bench, and it uses a part of the tests' support only"
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed expectation ends the bench, and it uses a part of the support only"
 )]
 
-#[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use identity::proto::grpc::health::v1::health_client::HealthClient;
+use identity::proto::identity::v1::auth_service_client::AuthServiceClient;
+use identity::proto::identity::v1::lookup_user_request::Identifier;
 use identity::proto::identity::v1::user_service_client::UserServiceClient;
-use identity::proto::identity::v1::{CreateUserRequest, GetUserRequest, User};
-use serde_json::{Value, json};
-use tonic::transport::{Channel, Endpoint};
+use identity::proto::identity::v1::{GetMeRequest, IntrospectTokenRequest, LookupUserRequest};
+use support::databases::Kind;
+use support::limits::{self, no_op};
+use support::server::{Credential, DEADLINE};
+use support::{
+    Answer, Database, Load, Report, Server, Turn, closed_loop, on_each_database, people, population,
+    ratios, roles, settings, targets,
+};
+use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 
-/// Enough for the slowest case to make a thousand calls, and for all of them to take a few minutes.
-const ROUND: Duration = Duration::from_secs(2);
-/// Rounds of each kind of call; odd, so that the median is one of them.
-const ROUNDS: usize = 5;
+/// Enough for the slowest case to make a thousand calls.
+const ROUND_SECONDS: f64 = 2.0;
+/// Long enough for connections to be made and caches to be warm.
+const WARM_UP: Duration = Duration::from_millis(200);
 /// The calls that are in flight at the same time.
 const IN_FLIGHT: [usize; 3] = [1, 8, 32];
+/// Calls in flight when it is looked at how much longer the slowest ones take.
+const CROWD: usize = 128;
+/// Calls of one connection.
+const PER_CONNECTION: usize = 32;
 /// The users that are read, at random.
-const USERS: usize = 1000;
-/// 32 bytes that nobody else should use.
-const MASTER_KEY: &str = "aWRlbnRpdHkgdGVzdHMgdXNlIHRoaXMga2V5IG9ubHk=";
+const USERS: usize = 10_000;
+/// The users who are signed in.
+const SIGNED_IN: usize = 64;
+/// Nothing here is about hashing.
+const COST: u32 = 4;
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Call {
-    Nothing,
+    NoOp,
+    Liveness,
     GetUser,
+    LookupUser,
+    GetMe,
+    IntrospectToken,
 }
 
-/// What a round measured.
-struct Round {
-    calls_per_second: f64,
-    p50_microseconds: f64,
-    p99_microseconds: f64,
+impl Call {
+    const ALL: [Self; 6] = [
+        Self::NoOp,
+        Self::Liveness,
+        Self::GetUser,
+        Self::LookupUser,
+        Self::GetMe,
+        Self::IntrospectToken,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::NoOp => "no-op RPC",
+            Self::Liveness => "health of the liveness name",
+            Self::GetUser => "GetUser",
+            Self::LookupUser => "LookupUser",
+            Self::GetMe => "GetMe",
+            Self::IntrospectToken => "IntrospectToken",
+        }
+    }
+}
+
+/// Whom calls are made to, and by whom.
+#[derive(Clone)]
+struct Callers {
+    no_op: Vec<Channel>,
+    server: Vec<Channel>,
+    service: Credential,
+    people: Arc<Vec<Person>>,
+}
+
+struct Person {
+    access_token: String,
+    credential: Credential,
 }
 
 fn main() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let results = runtime.block_on(async {
-        let mut results = Vec::new();
-        let directory = tempfile::tempdir().expect("a folder");
-        let sqlite = format!("sqlite://{}", directory.path().join("bench.db").display());
-        results.extend(measure("SQLite", &sqlite, directory.path()).await);
-        let cluster = support::PostgresCluster::start(&[]).await;
-        results.extend(measure("PostgreSQL", &cluster.url("postgres"), directory.path()).await);
-        results
+    roles::run(async {
+        let mut report = Report::new("reads");
+        on_each_database(async |database| measure(&mut report, &database).await).await;
+        report.finish();
     });
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-results");
-    std::fs::create_dir_all(&folder).expect("a folder for the results");
-    let text = serde_json::to_string_pretty(&Value::Array(results)).expect("JSON");
-    std::fs::write(folder.join("reads.json"), text).expect("the results");
 }
 
-async fn measure(database: &str, url: &str, directory: &Path) -> Vec<Value> {
-    let server = Server::start(url, directory).await;
-    let ids = create_users(&server.channel).await;
-    println!(
-        "\n{database}: {USERS} users, {ROUNDS} rounds of {} s each, alternating",
-        ROUND.as_secs()
-    );
-    println!("in flight | call    | calls/s (min-max)        | p50 µs | p99 µs | GetUser ÷ no-op");
-    let mut results = Vec::new();
+async fn measure(report: &mut Report, database: &Database) {
+    let cost = COST.to_string();
+    let server = Server::start(database, &[("IDENTITY_BCRYPT_COST", &cost)]).await;
+    people::settle(database, USERS, COST).await;
+    let no_op = no_op::NoOp::start();
+    let connections = CROWD / PER_CONNECTION;
+    let callers = Callers {
+        no_op: (0..connections).map(|_| no_op.channel()).collect(),
+        server: (0..connections).map(|_| server.channel()).collect(),
+        service: server
+            .credential_for(database, &["users.read", "auth.introspect"])
+            .await,
+        people: Arc::new(sign_in(&server).await),
+    };
     for in_flight in IN_FLIGHT {
-        let mut nothing = Vec::new();
-        let mut get_user = Vec::new();
-        for _ in 0..ROUNDS {
-            nothing.push(round(&server.channel, Call::Nothing, in_flight, &ids).await);
-            get_user.push(round(&server.channel, Call::GetUser, in_flight, &ids).await);
+        compare(report, database, &callers, in_flight).await;
+    }
+    look_at_the_tail(report, database, &callers).await;
+}
+
+async fn sign_in(server: &Server) -> Vec<Person> {
+    let (channel, credential) = (server.channel(), server.credential());
+    let mut people = Vec::new();
+    for user in 0..SIGNED_IN {
+        let tokens = people::sign_in(channel.clone(), &credential, user, DEADLINE);
+        let access_token = tokens.await.expect("tokens").access_token;
+        people.push(Person {
+            credential: Credential::of(&access_token),
+            access_token,
+        });
+    }
+    people
+}
+
+async fn compare(report: &mut Report, database: &Database, callers: &Callers, in_flight: usize) {
+    let span = settings::round(ROUND_SECONDS);
+    let mut rounds: Vec<Vec<Load>> = vec![Vec::new(); Call::ALL.len()];
+    let mut selects = Vec::new();
+    for _ in 0..settings::rounds() {
+        for (call, loads) in Call::ALL.into_iter().zip(&mut rounds) {
+            loads.push(round(callers, call, in_flight, span).await);
         }
-        let ratio = median(&get_user, |round| round.calls_per_second)
-            / median(&nothing, |round| round.calls_per_second);
-        for (name, rounds) in [("no-op", &nothing), ("GetUser", &get_user)] {
-            let rate = |round: &Round| round.calls_per_second;
-            println!(
-                "{in_flight:>9} | {name:<7} | {:>8.0} ({:>6.0}-{:>6.0}) | {:>6.0} | {:>6.0} | {}",
-                median(rounds, rate),
-                rounds.iter().map(rate).fold(f64::INFINITY, f64::min),
-                rounds.iter().map(rate).fold(0.0, f64::max),
-                median(rounds, |round| round.p50_microseconds),
-                median(rounds, |round| round.p99_microseconds),
-                if name == "GetUser" {
-                    format!("{ratio:.2}")
-                } else {
-                    String::new()
-                },
+        selects.push(limits::selects_per_second(database, USERS, in_flight, span).await);
+    }
+    let (name, case) = (database.name(), format!("{in_flight} in flight"));
+    let rates = |call: Call| -> Vec<f64> {
+        let index = Call::ALL.iter().position(|one| *one == call).expect("a call");
+        rounds[index].iter().map(Load::rate).collect()
+    };
+    for (call, loads) in Call::ALL.into_iter().zip(&rounds) {
+        report.measure(call.name(), name, &case, "calls/s", &rates(call));
+        for percentile in [50.0, 99.0] {
+            let values: Vec<f64> = loads
+                .iter()
+                .map(|load| load.good.percentile(percentile))
+                .collect();
+            report.measure(
+                &format!("{} p{percentile}", call.name()),
+                name,
+                &case,
+                "ms",
+                &values,
             );
-            results.push(json!({
-                "database": database,
-                "in_flight": in_flight,
-                "call": name,
-                "calls_per_second": rounds.iter().map(rate).collect::<Vec<_>>(),
-                "p50_microseconds": median(rounds, |round| round.p50_microseconds),
-                "p99_microseconds": median(rounds, |round| round.p99_microseconds),
-                "ratio_to_no_op": ratio,
-            }));
         }
     }
-    results
+    report.measure("SELECT of the database alone", name, &case, "queries/s", &selects);
+    let is_decisive = in_flight == IN_FLIGHT[IN_FLIGHT.len() - 1];
+    let decisive = |target| is_decisive.then_some(target);
+    let get_user = match database.kind {
+        Kind::Sqlite => targets::GET_USER_TO_NO_OP_EMBEDDED,
+        Kind::Postgres => targets::GET_USER_TO_NO_OP_POSTGRES,
+    };
+    for (one, other, target) in [
+        (Call::GetUser, Call::NoOp, decisive(get_user)),
+        (Call::LookupUser, Call::NoOp, None),
+        (Call::GetMe, Call::GetUser, decisive(targets::GET_ME_TO_GET_USER)),
+        (
+            Call::IntrospectToken,
+            Call::NoOp,
+            decisive(targets::INTROSPECTION_TO_NO_OP),
+        ),
+        (Call::Liveness, Call::NoOp, None),
+        (Call::GetUser, Call::Liveness, None),
+    ] {
+        let figure = format!("{} ÷ {}", one.name(), other.name());
+        let values = ratios(&rates(one), &rates(other));
+        report.figure(&figure, name, &case, "", &values, target);
+    }
+    let values = ratios(&rates(Call::GetUser), &selects);
+    report.figure(
+        "GetUser ÷ SELECT of the database alone",
+        name,
+        &case,
+        "",
+        &values,
+        None,
+    );
 }
 
-async fn round(channel: &Channel, call: Call, in_flight: usize, ids: &[String]) -> Round {
-    let started = Instant::now();
-    let callers: Vec<_> = (0..in_flight)
-        .map(|caller| tokio::spawn(keep_calling(channel.clone(), call, caller, ids.to_vec(), started)))
-        .collect();
-    let mut microseconds = Vec::new();
-    for caller in callers {
-        microseconds.extend(caller.await.expect("calls succeed"));
+/// How much longer one call in a hundred takes than one in two, when more are made than can be served at once.
+async fn look_at_the_tail(report: &mut Report, database: &Database, callers: &Callers) {
+    let span = settings::round(ROUND_SECONDS);
+    let (mut tails, mut nothing, mut sum) = (Vec::new(), Vec::new(), Load::default());
+    for _ in 0..settings::rounds() {
+        let idle = round(callers, Call::NoOp, CROWD, span).await;
+        nothing.push(idle.good.percentile(99.0) / idle.good.percentile(50.0));
+        let load = round(callers, Call::GetUser, CROWD, span).await;
+        tails.push(load.good.percentile(99.0) / load.good.percentile(50.0));
+        sum.add(&load);
     }
-    let elapsed = started.elapsed().as_secs_f64();
-    microseconds.sort_by(f64::total_cmp);
-    let at = |share: f64| microseconds[((microseconds.len() - 1) as f64 * share) as usize];
-    Round {
-        calls_per_second: microseconds.len() as f64 / elapsed,
-        p50_microseconds: at(0.50),
-        p99_microseconds: at(0.99),
-    }
+    let (name, case) = (database.name(), format!("{CROWD} in flight"));
+    report.figure(
+        "p99 ÷ p50 of GetUser",
+        name,
+        &case,
+        "",
+        &tails,
+        Some(targets::TAIL),
+    );
+    report.figure("p99 ÷ p50 of the no-op RPC", name, &case, "", &nothing, None);
+    report.curve("GetUser", name, &case, &sum.good);
 }
 
-async fn keep_calling(
-    channel: Channel,
-    call: Call,
-    caller: usize,
-    ids: Vec<String>,
-    started: Instant,
-) -> Vec<f64> {
-    let mut users = UserServiceClient::new(channel.clone());
-    let mut health = HealthClient::new(channel);
-    let mut microseconds = Vec::new();
-    // A multiplicative walk through the ids, a different one for each caller.
-    let mut next = caller * 7919;
-    while started.elapsed() < ROUND {
-        let asked = Instant::now();
-        match call {
-            Call::Nothing => {
-                let service = identity::health::LIVENESS.to_owned();
-                health
-                    .check(HealthCheckRequest { service })
-                    .await
-                    .expect("an answer");
-            }
-            Call::GetUser => {
-                next = (next * 31 + 17) % ids.len();
-                let user_id = ids[next].clone();
-                users
-                    .get_user(GetUserRequest { user_id })
-                    .await
-                    .expect("the user");
+async fn round(callers: &Callers, call: Call, in_flight: usize, span: Duration) -> Load {
+    let callers = callers.clone();
+    let load = closed_loop(in_flight, WARM_UP, span, move |turn| {
+        make(callers.clone(), call, turn)
+    });
+    load.await.all_good()
+}
+
+async fn make(callers: Callers, call: Call, turn: Turn) -> Answer {
+    let connection = turn.caller / PER_CONNECTION;
+    let channel = callers.server[connection].clone();
+    let person = &callers.people[turn.pick(SIGNED_IN)];
+    match call {
+        Call::NoOp => no_op::call(callers.no_op[connection].clone(), DEADLINE).await,
+        Call::Liveness => {
+            let mut request = tonic::Request::new(HealthCheckRequest {
+                service: identity::health::LIVENESS.to_owned(),
+            });
+            request.set_timeout(DEADLINE);
+            HealthClient::new(channel).check(request).await.map(drop).into()
+        }
+        Call::GetUser => people::get_user(channel, callers.service, turn.pick(USERS)).await,
+        Call::LookupUser => {
+            let request = callers.service.request(LookupUserRequest {
+                identifier: Some(Identifier::Email(population::email(turn.pick(USERS)))),
+            });
+            let answer = UserServiceClient::new(channel).lookup_user(request).await;
+            answer.map(drop).into()
+        }
+        Call::GetMe => {
+            let request = person.credential.request(GetMeRequest {});
+            AuthServiceClient::new(channel)
+                .get_me(request)
+                .await
+                .map(drop)
+                .into()
+        }
+        Call::IntrospectToken => {
+            let request = callers.service.request(IntrospectTokenRequest {
+                token: person.access_token.clone(),
+            });
+            match AuthServiceClient::new(channel).introspect_token(request).await {
+                Ok(answer) if answer.get_ref().active => Answer::Good,
+                Ok(_) => Answer::Failed("the token is not active".to_owned()),
+                Err(status) => Err(status).into(),
             }
         }
-        microseconds.push(asked.elapsed().as_secs_f64() * 1e6);
     }
-    microseconds
-}
-
-fn median(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
-    let mut values: Vec<f64> = rounds.iter().map(value).collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-async fn create_users(channel: &Channel) -> Vec<String> {
-    let mut users = UserServiceClient::new(channel.clone());
-    let mut ids = Vec::new();
-    for number in 0..USERS {
-        let user = User {
-            email: format!("user{number}@example.com"),
-            full_name: "A Person With A Name".to_owned(),
-            ..User::default()
-        };
-        let request = CreateUserRequest {
-            user: Some(user),
-            ..CreateUserRequest::default()
-        };
-        let created = users
-            .create_user(request)
-            .await
-            .expect("a user")
-            .into_inner()
-            .user;
-        ids.push(created.expect("the user").id);
-    }
-    ids
-}
-
-/// The server as it is released, in a process of its own.
-struct Server {
-    process: Child,
-    channel: Channel,
-}
-
-impl Server {
-    async fn start(url: &str, directory: &Path) -> Self {
-        let grpc = free_address();
-        let process = Command::new(env!("CARGO_BIN_EXE_identity"))
-            .current_dir(directory)
-            .env_clear()
-            .env("DATABASE_URL", url)
-            .env("IDENTITY_MASTER_KEY", MASTER_KEY)
-            .env("IDENTITY_LISTEN", grpc.to_string())
-            .env("IDENTITY_OPERATIONS_LISTEN", free_address().to_string())
-            .env("IDENTITY_LOG", "warn")
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the program");
-        let channel = Endpoint::from_shared(format!("http://{grpc}"))
-            .expect("an address")
-            .connect_lazy();
-        let mut health = HealthClient::new(channel.clone());
-        support::eventually("the server serves", async || {
-            let answer = health.check(HealthCheckRequest::default()).await;
-            answer.is_ok_and(|answer| answer.into_inner().status == 1)
-        })
-        .await;
-        Self { process, channel }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address")
 }

@@ -1,0 +1,274 @@
+//! This service next to others that people sign in with: fastapi-users, Django with its REST framework, better-auth.
+//!
+//! `cargo bench --bench peers` starts a PostgreSQL of its own, in which each of the four has a database with the same users,
+//! all at bcrypt cost 12. In each round each of them is started on what is there, measured, and ended, one after the
+//! other, so that nothing else runs beside it:
+//!
+//! - the time from the start of its first process to its first answer, and its memory some seconds later, summed over its
+//!   processes, in which shared pages count once;
+//! - sign-ins per second, and answers to "who am I" per second, each with as many calls in flight as suit it best, which the
+//!   first round finds out;
+//! - how long "who am I" takes at a steady pace while ten times as many sign-ins are offered as it has just served. What
+//!   was not answered within ten seconds counts as ten seconds.
+//!
+//! The others are small applications in `benches/peers`; `benches/peers/<name>/install` installs what they need into
+//! `target/peers`, or `IDENTITY_BENCH_PEERS` says where it is. One that is not installed is left out. The PostgreSQL server is
+//! nobody's: its memory counts for none of them.
+//!
+//! The results are written to `target/bench-results/peers.json`. A run takes about twenty-five minutes;
+//! `IDENTITY_BENCH_ROUNDS=1 IDENTITY_BENCH_ROUND_SECONDS=3 IDENTITY_BENCH_STORM_SECONDS=5` makes it a short one.
+
+#![allow(
+    unreachable_pub,
+    dead_code,
+    unused_imports,
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::as_conversions,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed expectation ends the bench, and it uses a part of the support only"
+)]
+
+#[path = "peers/peer.rs"]
+mod peer;
+#[path = "peers/subject.rs"]
+mod subject;
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use subject::{Running, Subject};
+use support::databases::{Database, start_postgres};
+use support::targets::Target;
+use support::{Load, Report, closed_loop, open_loop, roles, settings, targets};
+
+/// How long sign-ins, and then questions, are counted.
+const ROUND_SECONDS: f64 = 8.0;
+/// How long a storm lasts.
+const STORM_SECONDS: f64 = 15.0;
+/// How long each number of calls in flight is tried.
+const TRIAL_SECONDS: f64 = 5.0;
+const WARM_UP: Duration = Duration::from_secs(1);
+/// The numbers of calls in flight that are tried.
+const IN_FLIGHT: [usize; 4] = [4, 8, 16, 32];
+/// How long a subject is left alone before its memory is looked at.
+const IDLE: Duration = Duration::from_secs(4);
+/// Questions per second in a storm.
+const PACE: f64 = 50.0;
+/// How many times the capacity is offered in a storm.
+const TIMES: f64 = 10.0;
+const DATABASE: &str = "PostgreSQL";
+
+/// What is measured of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Trait {
+    SignIns,
+    WhoAmI,
+    StormP99,
+    IdleMemory,
+    Start,
+}
+
+impl Trait {
+    const ALL: [Self; 5] = [
+        Self::SignIns,
+        Self::WhoAmI,
+        Self::StormP99,
+        Self::IdleMemory,
+        Self::Start,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::SignIns => "sign-ins",
+            Self::WhoAmI => "who am I",
+            Self::StormP99 => "who am I p99 in a sign-in storm",
+            Self::IdleMemory => "idle memory",
+            Self::Start => "start to first answer",
+        }
+    }
+
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::SignIns => "sign-ins/s",
+            Self::WhoAmI => "calls/s",
+            Self::StormP99 | Self::Start => "ms",
+            Self::IdleMemory => "MiB",
+        }
+    }
+
+    const fn target(self) -> Target {
+        match self {
+            Self::SignIns => targets::PEER_SIGN_INS,
+            Self::WhoAmI => targets::PEER_WHO_AM_I,
+            Self::StormP99 => targets::PEER_STORM_P99,
+            Self::IdleMemory => targets::PEER_MEMORY,
+            Self::Start => targets::PEER_START,
+        }
+    }
+}
+
+/// The values of each round, by subject and what was measured of it.
+type Values = BTreeMap<(usize, Trait), Vec<f64>>;
+
+fn main() {
+    roles::run(async {
+        let Some(cluster) = start_postgres().await else {
+            return;
+        };
+        let mut report = Report::new("peers");
+        let folder = tempfile::tempdir().expect("a folder");
+        let administration = Database::on_server(cluster.url("postgres"), folder.path());
+        let (subjects, missing) = subject::all(&administration).await;
+        missing.into_iter().for_each(|text| report.note(text));
+        if subjects.len() < 2 {
+            println!("there is nobody to be measured against");
+            return;
+        }
+        measure(&mut report, &subjects).await;
+        report.finish();
+    });
+}
+
+async fn measure(report: &mut Report, subjects: &[Subject]) {
+    let mut values = Values::new();
+    let mut storms = vec![Load::default(); subjects.len()];
+    let mut concurrency = Vec::new();
+    for subject in subjects {
+        let running = subject.start_first().await;
+        let sign_ins = best(&running, Trait::SignIns).await;
+        let who_am_i = best(&running, Trait::WhoAmI).await;
+        report.note(format!(
+            "{}: measured with {sign_ins} sign-ins and {who_am_i} questions in flight",
+            subject.name()
+        ));
+        concurrency.push((sign_ins, who_am_i));
+    }
+    for _ in 0..settings::rounds() {
+        for (index, subject) in subjects.iter().enumerate() {
+            let mut note = |what, value| values.entry((index, what)).or_default().push(value);
+            let running = subject.start().await;
+            note(Trait::Start, running.started_in.as_secs_f64() * 1e3);
+            tokio::time::sleep(IDLE).await;
+            note(Trait::IdleMemory, running.mebibytes());
+            let running = running.with_credentials().await;
+            let (sign_ins, who_am_i) = concurrency[index];
+            let span = settings::round(ROUND_SECONDS);
+            let capacity = load(&running, Trait::SignIns, sign_ins, span).await.rate();
+            note(Trait::SignIns, capacity);
+            note(
+                Trait::WhoAmI,
+                load(&running, Trait::WhoAmI, who_am_i, span)
+                    .await
+                    .all_good()
+                    .rate(),
+            );
+            let storm = storm(&running, capacity * TIMES).await;
+            note(Trait::StormP99, storm.noticed().percentile(99.0));
+            storms[index].add(&storm);
+        }
+    }
+    tell(report, subjects, &values, &storms);
+}
+
+/// Finds out how many calls in flight a subject serves best.
+async fn best(running: &Running, what: Trait) -> usize {
+    let mut rates = Vec::new();
+    for in_flight in IN_FLIGHT {
+        let trial = load(running, what, in_flight, settings::round(TRIAL_SECONDS)).await;
+        rates.push((trial.rate(), in_flight));
+    }
+    rates.sort_by(|one, other| one.0.total_cmp(&other.0));
+    rates[rates.len() - 1].1
+}
+
+async fn load(running: &Running, what: Trait, in_flight: usize, span: Duration) -> Load {
+    let caller = running.caller();
+    match what {
+        Trait::SignIns => {
+            let call = move |turn: support::Turn| {
+                let caller = caller.clone();
+                async move { caller.sign_in(turn.caller).await }
+            };
+            closed_loop(in_flight, WARM_UP, span, call).await
+        }
+        _ => {
+            let call = move |turn: support::Turn| {
+                let caller = caller.clone();
+                async move { caller.who_am_i(turn.caller).await }
+            };
+            closed_loop(in_flight, WARM_UP, span, call).await
+        }
+    }
+}
+
+/// Offers more sign-ins than there can be, also where none was served in a short round, and returns what became of questions meanwhile.
+async fn storm(running: &Running, sign_ins_per_second: f64) -> Load {
+    let seconds = settings::number("IDENTITY_BENCH_STORM_SECONDS", STORM_SECONDS);
+    let span = Duration::from_secs_f64(seconds);
+    let (people, asker) = (running.caller(), running.caller());
+    let sign_ins = open_loop(sign_ins_per_second.max(TIMES), span, move |turn| {
+        let people = people.clone();
+        async move { people.sign_in(turn.caller).await }
+    });
+    let questions = open_loop(PACE, span, move |turn| {
+        let asker = asker.clone();
+        async move { asker.who_am_i(turn.caller).await }
+    });
+    tokio::join!(sign_ins, questions).1
+}
+
+fn tell(report: &mut Report, subjects: &[Subject], values: &Values, storms: &[Load]) {
+    for what in Trait::ALL {
+        for (index, subject) in subjects.iter().enumerate() {
+            let rounds = &values[&(index, what)];
+            report.measure(what.name(), DATABASE, subject.name(), what.unit(), rounds);
+        }
+        // Ours is the first; each round is held to the best of the others in it.
+        let ours = &values[&(0, what)];
+        let ratios: Vec<f64> = ours
+            .iter()
+            .enumerate()
+            .map(|(round, own)| {
+                let others = (1..subjects.len()).map(|index| values[&(index, what)][round]);
+                let best = if what.target().is_floor {
+                    others.fold(f64::NEG_INFINITY, f64::max)
+                } else {
+                    others.fold(f64::INFINITY, f64::min)
+                };
+                own / best
+            })
+            .collect();
+        let figure = format!("{} ÷ the best of the others", what.name());
+        report.figure(
+            &figure,
+            DATABASE,
+            "against peers",
+            "",
+            &ratios,
+            Some(what.target()),
+        );
+    }
+    for (subject, storm) in subjects.iter().zip(storms) {
+        report.curve(
+            "who am I in a sign-in storm",
+            DATABASE,
+            subject.name(),
+            &storm.noticed(),
+        );
+        let others = storm.refused.count() + storm.late.count() + storm.failed.count();
+        if others > 0 {
+            report.note(format!(
+                "{}: {others} of {} questions in storms were not answered in time or well",
+                subject.name(),
+                others + storm.good.count()
+            ));
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What the machine allows, measured in the same run: what a service could be as fast as, and not faster.
+
+pub mod hashing;
+pub mod no_op;
+pub mod postgres;
+pub mod sqlite;
+
+use std::time::Duration;
+
+use super::databases::{Database, Kind};
+
+/// How often per second a database makes a change of one row durable, with this many connections that each
+/// commit one change after the other. SQLite has one writer, however many want to write.
+pub async fn commits_per_second(database: &Database, connections: usize, span: Duration) -> f64 {
+    match database.kind {
+        Kind::Sqlite => sqlite::commits_per_second(database, span).await,
+        Kind::Postgres => postgres::commits_per_second(database, connections, span).await,
+    }
+}
+
+/// How often per second a database finds a user by its id, with this many connections that each ask one question
+/// after the other. SQLite is asked from as many threads as there are cores, and not more than this.
+pub async fn selects_per_second(
+    database: &Database,
+    users: usize,
+    connections: usize,
+    span: Duration,
+) -> f64 {
+    match database.kind {
+        Kind::Sqlite => sqlite::selects_per_second(database, users, connections, span).await,
+        Kind::Postgres => postgres::selects_per_second(database, users, connections, span).await,
+    }
+}

@@ -1,0 +1,46 @@
+//! What else the program of a bench is: it is started again as what has to run in a process of its own.
+
+use std::future::Future;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What the processes are told apart by.
+pub const ROLE: &str = "IDENTITY_BENCH_ROLE";
+
+/// Runs a bench, or what this process was started as instead.
+pub fn run(bench: impl Future<Output = ()>) {
+    raise_descriptors();
+    // As the service makes it.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    match std::env::var(ROLE).as_deref() {
+        Ok(super::limits::no_op::ROLE) => runtime.block_on(super::limits::no_op::serve()),
+        Ok(role) => panic!("{role} is not a part of this bench"),
+        // `cargo test --benches` and `cargo clippy` give arguments; none of them matters.
+        Err(_) => runtime.block_on(bench),
+    }
+}
+
+/// Lets this process have as many connections as it may: an open loop opens new ones for calls that wait.
+pub fn raise_descriptors() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, limit).expect("descriptors");
+}
+
+/// Prepares this program to be started as something else. It ends when its standard input does, also if the bench
+/// is killed.
+pub fn command(role: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command
+        .env(ROLE, role)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}

@@ -1,0 +1,155 @@
+//! How fast tokens are refreshed, next to what the database can make durable; and that parallel exchanges of one token
+//! agree on its successor.
+//!
+//! `cargo bench --bench tokens` starts the server as it is released, first on embedded SQLite and then on a PostgreSQL of
+//! its own that keeps what it acknowledges. Measured are, in alternating rounds of one run:
+//!
+//! - RefreshTokens with 1, 8 and 32 sessions that are refreshed over and over, next to commits of one row, over as many
+//!   connections (PostgreSQL) or by the one writer there is (SQLite), both with the settings of the service;
+//! - rounds of parallel exchanges of one refresh token: how many tokens came of each, and how many people were signed
+//!   out. `IDENTITY_BENCH_REFRESH_ROUNDS` says how many rounds (1000 unless set).
+//!
+//! Load, server and database share the cores and the disk of one machine. The results are written to
+//! `target/bench-results/tokens.json`. A run takes about eight minutes; `IDENTITY_BENCH_ROUNDS=1
+//! IDENTITY_BENCH_ROUND_SECONDS=1 IDENTITY_BENCH_REFRESH_ROUNDS=20` makes it a short one.
+
+#![allow(
+    unreachable_pub,
+    dead_code,
+    unused_imports,
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::as_conversions,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed expectation ends the bench, and it uses a part of the support only"
+)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use support::server::DEADLINE;
+use support::{
+    Database, Report, Server, closed_loop, limits, on_each_database, people, ratios, roles, settings,
+    targets,
+};
+use tokio::sync::Mutex;
+
+/// Long enough for some thousand commits on a slow disk.
+const ROUND_SECONDS: f64 = 3.0;
+const WARM_UP: Duration = Duration::from_millis(300);
+/// Sessions that are refreshed at the same time.
+const SESSIONS: [usize; 3] = [1, 8, 32];
+/// The parallel exchanges of one refresh token.
+const PARALLEL: usize = 100;
+/// Users who sign in.
+const USERS: usize = 64;
+/// Nothing here is about hashing.
+const COST: u32 = 4;
+
+fn main() {
+    roles::run(async {
+        let mut report = Report::new("tokens");
+        on_each_database(async |database| {
+            let cost = COST.to_string();
+            let server = Server::start(&database, &[("IDENTITY_BCRYPT_COST", &cost)]).await;
+            people::settle(&database, USERS, COST).await;
+            for sessions in SESSIONS {
+                compare(&mut report, &database, &server, sessions).await;
+            }
+            exchange_in_parallel(&mut report, &database, &server).await;
+        })
+        .await;
+        report.finish();
+    });
+}
+
+async fn compare(report: &mut Report, database: &Database, server: &Server, sessions: usize) {
+    let span = settings::round(ROUND_SECONDS);
+    let (mut rates, mut commits, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..settings::rounds() {
+        commits.push(limits::commits_per_second(database, sessions, span).await);
+        let mut live = Vec::new();
+        for user in 0..sessions {
+            live.push(Mutex::new(refresh_token(server, user).await));
+        }
+        let (live, channel, credential) = (Arc::new(live), server.channel(), server.credential());
+        let load = closed_loop(sessions, WARM_UP, span, move |turn| {
+            let (live, channel, credential) = (Arc::clone(&live), channel.clone(), credential.clone());
+            async move {
+                // Nobody else refreshes this session: the lock is there for the compiler.
+                let mut token = live[turn.caller].lock().await;
+                let refreshed = people::refresh(channel, &credential, token.clone()).await;
+                refreshed.map(|tokens| *token = tokens.refresh_token).into()
+            }
+        });
+        let load = load.await.all_good();
+        rates.push(load.rate());
+        latencies.push(load.good.percentile(99.0));
+    }
+    let (name, case) = (database.name(), format!("{sessions} sessions"));
+    report.measure("commits of one row", name, &case, "commits/s", &commits);
+    report.measure("RefreshTokens", name, &case, "calls/s", &rates);
+    report.measure("RefreshTokens p99", name, &case, "ms", &latencies);
+    let values = ratios(&rates, &commits);
+    let target = Some(targets::REFRESH_TO_COMMITS);
+    report.figure(
+        "RefreshTokens ÷ commits of one row",
+        name,
+        &case,
+        "",
+        &values,
+        target,
+    );
+}
+
+/// Rounds of parallel exchanges of one refresh token.
+async fn exchange_in_parallel(report: &mut Report, database: &Database, server: &Server) {
+    let rounds: usize = settings::number("IDENTITY_BENCH_REFRESH_ROUNDS", 1000);
+    let (mut forks, mut failures, mut signed_out) = (0, 0, 0);
+    let (channel, credential) = (server.channel(), server.credential());
+    let mut token = refresh_token(server, 0).await;
+    let begin = Instant::now();
+    for _ in 0..rounds {
+        let exchanges = (0..PARALLEL).map(|_| {
+            let (channel, credential, token) = (channel.clone(), credential.clone(), token.clone());
+            tokio::spawn(async move { people::refresh(channel, &credential, token).await })
+        });
+        let mut successors = HashSet::new();
+        for outcome in futures_util::future::join_all(exchanges).await {
+            match outcome.expect("an exchange") {
+                Ok(tokens) => {
+                    successors.insert(tokens.refresh_token);
+                }
+                Err(_) => failures += 1,
+            }
+        }
+        forks += usize::from(successors.len() > 1);
+        match successors.into_iter().next() {
+            Some(successor) => token = successor,
+            None => {
+                signed_out += 1;
+                token = refresh_token(server, 0).await;
+            }
+        }
+    }
+    let per_second = (rounds * PARALLEL) as f64 / begin.elapsed().as_secs_f64();
+    let (name, case) = (database.name(), format!("{PARALLEL} of one token"));
+    report.measure("parallel exchanges", name, &case, "calls/s", &[per_second]);
+    report.note(format!(
+        "{name}: {rounds} rounds of {PARALLEL} parallel exchanges of one refresh token: forks {forks}, failed exchanges \
+         {failures}, sign-outs {signed_out}"
+    ));
+}
+
+async fn refresh_token(server: &Server, user: usize) -> String {
+    let tokens = people::sign_in(server.channel(), &server.credential(), user, DEADLINE).await;
+    tokens.expect("tokens").refresh_token
+}

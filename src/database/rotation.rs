@@ -162,25 +162,25 @@ impl QueryFragment<Pg> for Rotate {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("WITH given AS (SELECT * FROM unnest(");
         out.push_bind_param::<Array<Uuid>, _>(&self.user_ids)?;
-        out.push_sql(", ");
+        out.push_sql("::uuid[], ");
         out.push_bind_param::<Array<BigInt>, _>(&self.user_versions)?;
-        out.push_sql(", ");
+        out.push_sql("::bigint[], ");
         out.push_bind_param::<Array<Uuid>, _>(&self.session_ids)?;
-        out.push_sql(", ");
+        out.push_sql("::uuid[], ");
         out.push_bind_param::<Array<BigInt>, _>(&self.generations)?;
-        out.push_sql(", ");
+        out.push_sql("::bigint[], ");
         out.push_bind_param::<Array<Binary>, _>(&self.token_hashes)?;
-        out.push_sql(", ");
+        out.push_sql("::bytea[], ");
         out.push_bind_param::<Array<UtcTimestamp>, _>(&self.times)?;
-        out.push_sql(", ");
+        out.push_sql("::timestamptz[], ");
         out.push_bind_param::<Array<UtcTimestamp>, _>(&self.idle_expiries)?;
-        out.push_sql(", ");
+        out.push_sql("::timestamptz[], ");
         out.push_bind_param::<Array<Uuid>, _>(&self.next_ids)?;
-        out.push_sql(", ");
+        out.push_sql("::uuid[], ");
         out.push_bind_param::<Array<Binary>, _>(&self.next_token_hashes)?;
-        out.push_sql(", ");
+        out.push_sql("::bytea[], ");
         out.push_bind_param::<Array<Nullable<Text>>, _>(&self.user_agents)?;
-        out.push_sql(", ");
+        out.push_sql("::text[], ");
         out.push_bind_param::<Array<Nullable<IpAddressType>>, _>(&self.ip_addresses)?;
         out.push_sql(REST);
         Ok(())
@@ -189,7 +189,7 @@ impl QueryFragment<Pg> for Rotate {
 
 /// What is done with the values. The last part takes its rows from the updates, so that the tokens before are used by
 /// then: only one of a session is live.
-const REST: &str = ") AS one (user_id, user_version, session_id, generation, token_hash, now, idle_expires_at,
+const REST: &str = "::inet[]) AS one (user_id, user_version, session_id, generation, token_hash, now, idle_expires_at,
         next_id, next_token_hash, user_agent, ip_address)
     ), kept AS (
         SELECT u.id FROM given

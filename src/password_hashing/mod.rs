@@ -130,19 +130,20 @@ impl PasswordHasher {
     pub fn admit(&self, deadline: Instant) -> Result<Place, HashingError> {
         let shared = &self.0;
         let ahead = shared.waiting.fetch_add(1, Ordering::AcqRel);
-        let place = Place(Some(Arc::clone(shared)));
         let running = self.status().running;
         // An idle server always tries: otherwise one slow hash could have it refuse for good.
         let is_idle = ahead == 0 && running < shared.concurrency;
-        let time_needed = shared.time_for(ahead + running);
-        let is_too_late = !is_idle && Instant::now() + time_needed > deadline;
-        if ahead < shared.capacity && !is_too_late {
+        let place = Place {
+            shared: Some(Arc::clone(shared)),
+            deadline: (!is_idle).then_some(deadline),
+        };
+        // A fourth more than expected: the machine may have more to do by then.
+        let expected = shared.time_for(ahead + running);
+        let is_in_time = place.is_in_time(expected.saturating_add(expected / 4));
+        if ahead < shared.capacity && is_in_time {
             return Ok(place);
         }
-        shared.metrics.refused.inc();
-        Err(HashingError::Overloaded {
-            retry_after: shared.time_for(ahead.min(shared.capacity)),
-        })
+        Err(shared.refuse(ahead))
     }
 
     /// Hashes a password with a random salt, waiting for a turn.
@@ -170,6 +171,14 @@ impl PasswordHasher {
 }
 
 impl Shared {
+    /// Refuses a hash that would have `ahead` before it.
+    fn refuse(&self, ahead: usize) -> HashingError {
+        self.metrics.refused.inc();
+        HashingError::Overloaded {
+            retry_after: self.time_for(ahead.min(self.capacity)),
+        }
+    }
+
     /// Returns how long it takes until one more hash is done that has `ahead` before it.
     fn time_for(&self, ahead: usize) -> Duration {
         self.pace.time_for(self.cost, ahead, self.concurrency)
@@ -178,12 +187,17 @@ impl Shared {
 
 /// A place in the queue, given up when dropped.
 #[derive(Debug)]
-pub struct Place(Option<Arc<Shared>>);
+pub struct Place {
+    shared: Option<Arc<Shared>>,
+    /// When the hash is of no more use; nothing for one that is tried in any case.
+    deadline: Option<Instant>,
+}
 
 impl Place {
-    /// Waits for a turn.
+    /// Waits for a turn. Refuses whom it comes too late for, because the queue went slower than it was when the place was
+    /// taken.
     pub async fn turn(mut self) -> Result<Turn, HashingError> {
-        let Some(shared) = self.0.clone() else {
+        let Some(shared) = self.shared.clone() else {
             return Err(HashingError::Failed("a place was used twice".to_owned()));
         };
         let abandoned = Abandoned(Some(&shared.metrics));
@@ -193,11 +207,20 @@ impl Place {
             .map_err(|error| HashingError::Failed(error.to_string()))?;
         abandoned.not();
         self.leave();
+        if !self.is_in_time(shared.time_for(0)) {
+            return Err(shared.refuse(shared.waiting.load(Ordering::Relaxed)));
+        }
         Ok(Turn { shared, permit })
     }
 
+    fn is_in_time(&self, time_needed: Duration) -> bool {
+        let done = Instant::now().checked_add(time_needed);
+        self.deadline
+            .is_none_or(|deadline| done.is_some_and(|done| done <= deadline))
+    }
+
     fn leave(&mut self) {
-        if let Some(shared) = self.0.take() {
+        if let Some(shared) = self.shared.take() {
             shared.waiting.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -315,7 +338,7 @@ mod tests {
 
     use futures_util::future::join_all;
 
-    use super::{BcryptEngine, HashingSettings, PasswordHasher};
+    use super::{BcryptEngine, HashingError, HashingSettings, PasswordHasher};
     use crate::domain::{Password, PasswordHash, PresentedPassword};
     use crate::telemetry::HashingMetrics;
 
@@ -402,6 +425,43 @@ mod tests {
             assert!(!turn.verify(presented, None).await.expect("an answer"));
         }
         assert_eq!(metrics.computed.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn whoever_cannot_be_served_in_time_is_refused_at_once() {
+        let metrics = HashingMetrics::default();
+        // A hash of this cost would take two days.
+        let hasher = hasher(BcryptEngine::Interleaved, 31, &metrics);
+        let soon = Instant::now() + Duration::from_secs(60);
+        let lanes = hasher.status().concurrency;
+        let mut turns = Vec::new();
+        for _ in 0..lanes {
+            // While there is room, everybody is tried.
+            turns.push(hasher.admit(soon).expect("room").turn().await.expect("a turn"));
+        }
+        assert!(hasher.admit(soon).is_err());
+        assert!(hasher.admit(later()).is_ok());
+        assert_eq!(metrics.refused.get(), 1);
+        assert_eq!(hasher.status().waiting, 0);
+    }
+
+    #[tokio::test]
+    async fn whose_turn_comes_too_late_is_refused() {
+        let metrics = HashingMetrics::default();
+        let hasher = hasher(BcryptEngine::Interleaved, 12, &metrics);
+        let mut turns = Vec::new();
+        for _ in 0..hasher.status().concurrency {
+            turns.push(hasher.admit(later()).expect("room").turn().await.expect("a turn"));
+        }
+        let place = hasher
+            .admit(Instant::now() + Duration::from_secs(60))
+            .expect("time");
+        // It turns out that hashes take a day.
+        hasher.0.pace.note(Duration::from_secs(24 * 3600), 4096);
+        drop(turns);
+        assert!(matches!(place.turn().await, Err(HashingError::Overloaded { .. })));
+        assert_eq!(metrics.refused.get(), 1);
+        assert_eq!(hasher.status().running, 0);
     }
 
     #[tokio::test]

@@ -110,7 +110,7 @@ async fn x01_a_flood_of_sign_ins_is_refused_and_nobody_else_notices(t: Test) {
             assert!(server.is_serving().await);
             assert_eq!(server.get(&ada.id).await.unwrap(), ada);
             assert!(!server.is_active("no token at all").await);
-            assert!(server.metric("identity_hashing_waiting").await <= 3.0);
+            assert!(server.metric("identity_hashing_waiting").await <= 8.0);
         }
     };
     let (outcomes, ()) = tokio::join!(flood, others);

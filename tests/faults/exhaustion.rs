@@ -56,9 +56,18 @@ async fn d07_callers_wait_in_line_and_are_all_served(t: Test) {
         Backend::Postgres => 3,
     };
 
-    let names: Vec<String> = (0..CALLS).map(|number| format!("Ada {number}")).collect();
-    let calls = join_all(names.iter().map(|name| rename(&server, &ada.id, name)));
-    let (outcomes, ()) = tokio::join!(calls, async {
+    let names: Vec<String> = (1..CALLS).map(|number| format!("Ada {number}")).collect();
+    let first = rename(&server, &ada.id, "Ada");
+    let others = async {
+        // Those who come while nobody has a connection would share one.
+        eventually("the first has a connection", async || {
+            let writer = pool(&server, "writer").await;
+            writer.size - writer.idle > 0
+        })
+        .await;
+        join_all(names.iter().map(|name| rename(&server, &ada.id, name))).await
+    };
+    let (first, outcomes, ()) = tokio::join!(first, others, async {
         eventually("all calls wait", async || {
             let writer = pool(&server, "writer").await;
             let in_use = writer.size - writer.idle;
@@ -68,6 +77,7 @@ async fn d07_callers_wait_in_line_and_are_all_served(t: Test) {
         blocker.release().await;
     });
 
+    first.unwrap();
     for outcome in outcomes {
         outcome.unwrap();
     }

@@ -58,6 +58,14 @@ struct Step {
     detail: String,
 }
 
+/// Returns a list of one text, as the parameter of a statement that asks for several.
+pub fn list_of(t: &Test, text: &str) -> String {
+    match t.backend {
+        Backend::Postgres => format!("'{{{text}}}'"),
+        Backend::Sqlite => format!("'{text}'"),
+    }
+}
+
 /// Returns how SQLite carries out a statement.
 pub fn explain_on_sqlite(t: &Test, statement: &str) -> String {
     let url = t.database_url();

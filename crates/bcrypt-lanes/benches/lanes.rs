@@ -64,13 +64,13 @@ fn medians(threads: usize) -> [[f64; 3]; LANES + 1] {
 fn rates(barrier: &Barrier) -> [Vec<f64>; LANES + 1] {
     let mut rates: [Vec<f64>; LANES + 1] = Default::default();
     for _ in 0..ROUNDS {
-        for (hashes, rates) in rates.iter_mut().enumerate() {
+        for (hashes, of_these) in rates.iter_mut().enumerate() {
             barrier.wait();
             let (took, count) = match u32::try_from(hashes).expect("few") {
                 0 => (one_by_the_crate(), 1),
                 count => (side_by_side(count), count),
             };
-            rates.push(f64::from(count) / took.as_secs_f64());
+            of_these.push(f64::from(count) / took.as_secs_f64());
         }
     }
     rates

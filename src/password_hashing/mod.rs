@@ -137,10 +137,7 @@ impl PasswordHasher {
             shared: Some(Arc::clone(shared)),
             deadline: (!is_idle).then_some(deadline),
         };
-        // A fourth more than expected: the machine may have more to do by then.
-        let expected = shared.time_for(ahead + running);
-        let is_in_time = place.is_in_time(expected.saturating_add(expected / 4));
-        if ahead < shared.capacity && is_in_time {
+        if ahead < shared.capacity && place.is_in_time(shared.safe_time_for(ahead + running)) {
             return Ok(place);
         }
         Err(shared.refuse(ahead))
@@ -171,6 +168,12 @@ impl PasswordHasher {
 }
 
 impl Shared {
+    /// Returns how long one should have that has `ahead` before it: as long as one more hash takes beyond what is expected,
+    /// because the machine may have more to do by then.
+    fn safe_time_for(&self, ahead: usize) -> Duration {
+        self.time_for(ahead).saturating_add(self.time_for(0))
+    }
+
     /// Refuses a hash that would have `ahead` before it.
     fn refuse(&self, ahead: usize) -> HashingError {
         self.metrics.refused.inc();
@@ -207,7 +210,7 @@ impl Place {
             .map_err(|error| HashingError::Failed(error.to_string()))?;
         abandoned.not();
         self.leave();
-        if !self.is_in_time(shared.time_for(0)) {
+        if !self.is_in_time(shared.safe_time_for(0)) {
             return Err(shared.refuse(shared.waiting.load(Ordering::Relaxed)));
         }
         Ok(Turn { shared, permit })

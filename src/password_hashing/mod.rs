@@ -168,10 +168,13 @@ impl PasswordHasher {
 }
 
 impl Shared {
-    /// Returns how long one should have that has `ahead` before it: as long as one more hash takes beyond what is expected,
-    /// because the machine may have more to do by then.
+    /// Returns how long one should have that takes a place with `ahead` before it: a fourth and one hash more than is
+    /// expected, because the machine may have more to do by then, and who is refused when its turn comes has waited in vain.
     fn safe_time_for(&self, ahead: usize) -> Duration {
-        self.time_for(ahead).saturating_add(self.time_for(0))
+        let expected = self.time_for(ahead);
+        expected
+            .saturating_add(expected / 4)
+            .saturating_add(self.time_for(0))
     }
 
     /// Refuses a hash that would have `ahead` before it.
@@ -210,7 +213,7 @@ impl Place {
             .map_err(|error| HashingError::Failed(error.to_string()))?;
         abandoned.not();
         self.leave();
-        if !self.is_in_time(shared.safe_time_for(0)) {
+        if !self.is_in_time(shared.time_for(0)) {
             return Err(shared.refuse(shared.waiting.load(Ordering::Relaxed)));
         }
         Ok(Turn { shared, permit })

@@ -21,15 +21,6 @@ pub(crate) trait DatabaseConnection: Send + Sized + 'static {
     /// Tells whether the connection is known to be closed, without asking the database.
     fn is_closed(&mut self) -> bool;
 
-    /// Begins a transaction that may write.
-    fn begin(&mut self) -> impl Future<Output = Result<(), DatabaseError>> + Send;
-
-    /// Commits the transaction.
-    fn commit(&mut self) -> impl Future<Output = Result<(), DatabaseError>> + Send;
-
-    /// Rolls the transaction back.
-    fn rollback(&mut self) -> impl Future<Output = Result<(), DatabaseError>> + Send;
-
     /// Runs a query on a connection of a pool, for at most `limit`. Returns the connection, too, unless it is still in
     /// use.
     fn run<A, R, Q>(

@@ -10,6 +10,7 @@ use super::DatabaseError;
 use super::connection::{DatabaseConnection, Query};
 use super::event_commits::{EventCommits, noting_events};
 use super::pool::{Lease, Pool};
+use super::postgres;
 use crate::telemetry::DatabaseMetrics;
 
 /// The most times a transaction is tried before the caller is told to try again: with the pauses between
@@ -79,7 +80,10 @@ impl<C: DatabaseConnection> Pools<C> {
         }
         answer
     }
+}
 
+/// SQLite has one writer, whose transactions [share their commits](super::group_commit).
+impl Pools<postgres::Connection> {
     /// Runs a query in a transaction on the writer: all of it, or nothing.
     ///
     /// It is tried again, a bounded number of times, when other transactions get in the way and when the
@@ -87,24 +91,24 @@ impl<C: DatabaseConnection> Pools<C> {
     pub(crate) async fn transaction<A, R, Q>(
         &self,
         name: &'static str,
-        mut lease: Lease<C>,
+        mut lease: Lease<postgres::Connection>,
         query: Q,
         arguments: A,
     ) -> Result<R, DatabaseError>
     where
         A: Send + Sync + 'static,
         R: Send + 'static,
-        Q: for<'r> Query<'r, C, A, R> + Copy + Send + Sync + 'static,
+        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + Sync + 'static,
     {
         let begin = Instant::now();
         let work = Arc::new((query, arguments));
         for attempt in 1.. {
             // Whoever drops this future between here and the end leaves the connection marked.
             lease.mark_busy();
-            let trial = C::run(
+            let trial = postgres::Connection::run(
                 lease,
                 self.operation_timeout,
-                run::<C, A, R, Q>,
+                run::<A, R, Q>,
                 Arc::clone(&work),
             );
             let (mut returned, ended) = trial.await;
@@ -147,19 +151,19 @@ impl<C: DatabaseConnection> Pools<C> {
     /// was carried out.
     pub(crate) async fn at_once<A, R, Q>(
         &self,
-        mut lease: Lease<C>,
+        mut lease: Lease<postgres::Connection>,
         query: Q,
         arguments: A,
     ) -> Result<R, DatabaseError>
     where
         A: Send + Sync + 'static,
         R: Send + 'static,
-        Q: for<'r> Query<'r, C, A, R> + Copy + Send + 'static,
+        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + 'static,
     {
         // Whoever drops this future between here and the end leaves the connection marked.
         lease.mark_busy();
         let (returned, outcome) =
-            C::run(lease, self.operation_timeout, query, Arc::new(arguments)).await;
+            postgres::Connection::run(lease, self.operation_timeout, query, Arc::new(arguments)).await;
         let is_of_connection = outcome.as_ref().is_err_and(DatabaseError::is_of_connection);
         if let Some(mut usable) = returned.filter(|_| !is_of_connection) {
             usable.mark_ready();
@@ -178,30 +182,29 @@ struct Attempt<R> {
 }
 
 /// Runs one attempt. It does not fail itself; what it returns says how it ended.
-async fn run<C, A, R, Q>(
-    connection: &mut C,
+async fn run<A, R, Q>(
+    connection: &mut postgres::Connection,
     (query, arguments): &(Q, A),
 ) -> Result<Attempt<R>, DatabaseError>
 where
-    C: DatabaseConnection,
     A: Send + Sync + 'static,
     R: Send + 'static,
-    Q: for<'r> Query<'r, C, A, R> + Copy + Send + Sync + 'static,
+    Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + Sync + 'static,
 {
     let work = async {
-        if let Err(error) = connection.begin().await {
+        if let Err(error) = postgres::begin(connection).await {
             let is_connection_usable = !error.is_of_connection();
             return (Outcome::before_commit(error), is_connection_usable);
         }
         match query(connection, arguments).await {
-            Ok(answer) => match connection.commit().await {
+            Ok(answer) => match postgres::commit(connection).await {
                 Ok(()) => (Outcome::Committed(answer), true),
                 Err(error) if error.is_conflict() => (Outcome::NothingDone(error), false),
                 // The commit may have been carried out although its answer was lost.
                 Err(error) => (Outcome::Failed(error), false),
             },
             Err(error) => {
-                let is_connection_usable = connection.rollback().await.is_ok();
+                let is_connection_usable = postgres::rollback(connection).await.is_ok();
                 (Outcome::before_commit(error), is_connection_usable)
             }
         }

@@ -110,18 +110,6 @@ impl DatabaseConnection for Connection {
         diesel_async::pooled_connection::PoolableConnection::is_broken(self)
     }
 
-    async fn begin(&mut self) -> Result<(), DatabaseError> {
-        Ok(AnsiTransactionManager::begin_transaction(self).await?)
-    }
-
-    async fn commit(&mut self) -> Result<(), DatabaseError> {
-        Ok(AnsiTransactionManager::commit_transaction(self).await?)
-    }
-
-    async fn rollback(&mut self) -> Result<(), DatabaseError> {
-        Ok(AnsiTransactionManager::rollback_transaction(self).await?)
-    }
-
     async fn run<A, R, Q>(
         mut lease: Lease<Self>,
         limit: Duration,
@@ -136,6 +124,21 @@ impl DatabaseConnection for Connection {
         let answer = tokio::time::timeout(limit, query(lease.connection(), &arguments)).await;
         (Some(lease), answer.unwrap_or(Err(DatabaseError::TimedOut)))
     }
+}
+
+/// Begins a transaction that may write.
+pub(super) async fn begin(connection: &mut Connection) -> Result<(), DatabaseError> {
+    Ok(AnsiTransactionManager::begin_transaction(connection).await?)
+}
+
+/// Commits the transaction.
+pub(super) async fn commit(connection: &mut Connection) -> Result<(), DatabaseError> {
+    Ok(AnsiTransactionManager::commit_transaction(connection).await?)
+}
+
+/// Rolls the transaction back.
+pub(super) async fn rollback(connection: &mut Connection) -> Result<(), DatabaseError> {
+    Ok(AnsiTransactionManager::rollback_transaction(connection).await?)
 }
 
 /// Says what is wrong without the address or the password, which the driver never prints either.

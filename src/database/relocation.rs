@@ -87,7 +87,9 @@ fn relocate(
     // Whoever writes has to wait, and whoever reads does not.
     source.batch_execute("BEGIN IMMEDIATE").map_err(of_source)?;
     let moved = runtime.block_on(async {
-        target.begin().await.map_err(RelocationError::Target)?;
+        postgres::begin(&mut target)
+            .await
+            .map_err(RelocationError::Target)?;
         // A large table takes longer than a call may.
         diesel_async::SimpleAsyncConnection::batch_execute(
             &mut target,
@@ -99,7 +101,7 @@ fn relocate(
     moved?;
     let tables = copy_tables(&mut source, &mut target, runtime, report)?;
     runtime
-        .block_on(target.commit())
+        .block_on(postgres::commit(&mut target))
         .map_err(RelocationError::Target)?;
     source.batch_execute("ROLLBACK").map_err(of_source)?;
     Ok(tables)

@@ -69,15 +69,13 @@ impl PostgresDatabase {
         let ids: Vec<StoredUuid> = rotations.iter().map(Rotation::session_id).collect();
         // Of two that exchange one token, the second has to look again.
         let mut seen = HashSet::new();
-        let is_first: Vec<bool> = ids.iter().map(|id| seen.insert(id.0)).collect();
-        let mut firsts = is_first.iter().copied();
-        rotations.retain(|_| firsts.next().unwrap_or_default());
+        rotations.retain(|one| seen.insert(one.session_id().0));
         let lease = match self.pools.writer.acquire().await {
             Ok(lease) => lease,
             // They would wait for one in vain a second time.
             Err(error) => return ids.iter().map(|_| Err(error.clone())).collect(),
         };
-        let written = match self.pools.at_once(lease, rotate, rotations).await {
+        let mut written: HashSet<_> = match self.pools.at_once(lease, rotate, rotations).await {
             Ok(written) => written.into_iter().map(|id| id.0).collect(),
             // Whether it was carried out is seen by those who look again.
             Err(error) => {
@@ -86,8 +84,8 @@ impl PostgresDatabase {
                 HashSet::new()
             }
         };
-        let outcomes = ids.iter().zip(is_first).map(|(id, is_first)| {
-            let has_happened = is_first && written.contains(&id.0);
+        let outcomes = ids.iter().map(|id| {
+            let has_happened = written.remove(&id.0);
             if has_happened {
                 self.pools.metrics.count_transaction(NAME, "committed");
             }

@@ -6,9 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diesel::connection::{
-    AnsiTransactionManager, Instrumentation, SimpleConnection, TransactionManager,
-};
+use diesel::connection::{Instrumentation, SimpleConnection};
 use diesel::expression::BoxableExpression;
 use diesel::prelude::{BoolExpressionMethods, Connection as _, ExpressionMethods};
 use diesel::sql_types::{Bool, Nullable};
@@ -141,27 +139,6 @@ impl DatabaseConnection for Connection {
 
     fn is_closed(&mut self) -> bool {
         false
-    }
-
-    async fn begin(&mut self) -> Result<(), DatabaseError> {
-        // IMMEDIATE takes the write lock at once: a transaction that reads first never has to give up later.
-        Ok(self
-            .spawn_blocking(|connection| {
-                AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")
-            })
-            .await?)
-    }
-
-    async fn commit(&mut self) -> Result<(), DatabaseError> {
-        Ok(self
-            .spawn_blocking(AnsiTransactionManager::commit_transaction)
-            .await?)
-    }
-
-    async fn rollback(&mut self) -> Result<(), DatabaseError> {
-        Ok(self
-            .spawn_blocking(AnsiTransactionManager::rollback_transaction)
-            .await?)
     }
 
     /// Runs all statements of the query in one go, on a thread that may block. Whoever gives up does not interrupt it:

@@ -1,5 +1,10 @@
 //! Reads of many things at once: on PostgreSQL one statement, whatever the number of keys.
 
+#![expect(
+    clippy::ptr_arg,
+    reason = "a query takes its arguments as its caller keeps them"
+)]
+
 use std::collections::HashMap;
 
 use diesel::prelude::{ExpressionMethods, JoinOnDsl, QueryDsl, SelectableHelper};
@@ -15,10 +20,6 @@ use crate::database::sql_types::StoredUuid;
 use crate::domain::{Session, SessionId, User, UserId};
 
 /// Returns those of the users that exist.
-#[expect(
-    clippy::ptr_arg,
-    reason = "a query takes its arguments as its caller keeps them"
-)]
 pub(crate) async fn users_by_id(
     connection: &mut Connection,
     ids: &Vec<UserId>,
@@ -59,10 +60,6 @@ pub(crate) async fn users_by_username(
 }
 
 /// Returns those of the sessions that exist, with their users.
-#[expect(
-    clippy::ptr_arg,
-    reason = "a query takes its arguments as its caller keeps them"
-)]
 pub(crate) async fn sessions_with_user(
     connection: &mut Connection,
     ids: &Vec<SessionId>,
@@ -79,10 +76,6 @@ pub(crate) async fn sessions_with_user(
 
 /// Returns the sessions of tokens with their users, those of them that exist, unless the key that signed the token was
 /// given up.
-#[expect(
-    clippy::ptr_arg,
-    reason = "a query takes its arguments as its caller keeps them"
-)]
 pub(crate) async fn sessions_for_token(
     connection: &mut Connection,
     tokens: &Vec<TokenSession>,

@@ -1,6 +1,11 @@
 //! Reads of many things at once: on SQLite one statement for each key, which is prepared once per connection. There are
 //! no round trips to save, and a statement whose text depends on the number of keys is prepared anew each time.
 
+#![expect(
+    clippy::ptr_arg,
+    reason = "a query takes its arguments as its caller keeps them"
+)]
+
 use std::collections::HashMap;
 
 use diesel::prelude::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
@@ -30,10 +35,6 @@ async fn each<Key: Send + 'static, Row: Send + 'static>(
 }
 
 /// Returns those of the users that exist.
-#[expect(
-    clippy::ptr_arg,
-    reason = "a query takes its arguments as its caller keeps them"
-)]
 pub(crate) async fn users_by_id(
     connection: &mut Connection,
     ids: &Vec<UserId>,
@@ -46,10 +47,6 @@ pub(crate) async fn users_by_id(
 }
 
 /// Returns those of the users with these normalised emails that exist.
-#[expect(
-    clippy::ptr_arg,
-    reason = "a query takes its arguments as its caller keeps them"
-)]
 pub(crate) async fn users_by_email(
     connection: &mut Connection,
     emails: &Vec<String>,
@@ -62,10 +59,6 @@ pub(crate) async fn users_by_email(
 }
 
 /// Returns those of the users with these normalised usernames that exist.
-#[expect(
-    clippy::ptr_arg,
-    reason = "a query takes its arguments as its caller keeps them"
-)]
 pub(crate) async fn users_by_username(
     connection: &mut Connection,
     usernames: &Vec<String>,
@@ -78,10 +71,6 @@ pub(crate) async fn users_by_username(
 }
 
 /// Returns those of the sessions that exist, with their users.
-#[expect(
-    clippy::ptr_arg,
-    reason = "a query takes its arguments as its caller keeps them"
-)]
 pub(crate) async fn sessions_with_user(
     connection: &mut Connection,
     ids: &Vec<SessionId>,
@@ -93,10 +82,6 @@ pub(crate) async fn sessions_with_user(
 
 /// Returns the sessions of tokens with their users, those of them that exist, unless the key that signed the token was
 /// given up.
-#[expect(
-    clippy::ptr_arg,
-    reason = "a query takes its arguments as its caller keeps them"
-)]
 pub(crate) async fn sessions_for_token(
     connection: &mut Connection,
     tokens: &Vec<TokenSession>,

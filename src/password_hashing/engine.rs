@@ -211,31 +211,36 @@ impl Shared {
             }
             steps = steps.wrapping_add(1);
             if steps.is_multiple_of(LOOK_EVERY) {
-                batch.retain(|answer: &Answer| !answer.digest.is_closed());
+                batch.retain(|answer| self.is_awaited(answer));
             }
         }
+    }
+
+    /// Tells whether anybody still waits for a digest, and counts who does not.
+    fn is_awaited(&self, answer: &Answer) -> bool {
+        let is_awaited = !answer.digest.is_closed();
+        if !is_awaited {
+            self.metrics.abandoned.inc();
+        }
+        is_awaited
     }
 
     /// A hash of the library goes from its beginning to its end, so that only a low priority lets others go first.
     fn work_one_by_one(&self) {
         lower_priority();
-        while let Some(Hash {
-            cost,
-            salt,
-            mut password,
-            answer,
-        }) = self.wait()
-        {
+        while let Some(hash) = self.wait() {
             let begin = Instant::now();
-            password.push(0);
-            password.truncate(MAX_PASSWORD_BYTES);
-            let long = bcrypt::bcrypt(cost, salt, &password);
+            // Its buffer has the size from the beginning: one that grows would leave a copy behind.
+            let mut terminated = Zeroizing::new(Vec::with_capacity(MAX_PASSWORD_BYTES));
+            let bytes = hash.password.iter().copied().chain([0]);
+            terminated.extend(bytes.take(MAX_PASSWORD_BYTES));
+            let long = bcrypt::bcrypt(hash.cost, hash.salt, &terminated);
             let mut digest = [0; DIGEST_BYTES];
             for (byte, from) in digest.iter_mut().zip(long) {
                 *byte = from;
             }
-            self.pace.note(begin.elapsed(), 1 << cost);
-            self.finish(answer, digest);
+            self.pace.note(begin.elapsed(), 1 << hash.cost);
+            self.finish(hash.answer, digest);
         }
     }
 

@@ -16,24 +16,22 @@ mod imported;
 mod modular_crypt;
 mod pace;
 mod threads;
+mod turn;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bcrypt_lanes::{Digest, Salt};
-use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use zeroize::Zeroizing;
+use tokio::sync::Semaphore;
 
-use crate::domain::{ImportedPasswordHash, Password, PasswordHash, PresentedPassword};
+use crate::domain::{Password, PasswordHash};
 use crate::telemetry::HashingMetrics;
 pub use engine::BcryptEngine;
-use engine::{Answer, Engine, Hash};
-use equality::is_equal;
+use engine::Engine;
 use modular_crypt::Parts;
 use pace::Pace;
 use threads::HashingThreads;
+pub use turn::{Place, Turn};
 
 /// Computes password hashes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -133,10 +131,7 @@ impl PasswordHasher {
         let running = self.status().running;
         // An idle server always tries: otherwise one slow hash could have it refuse for good.
         let is_idle = ahead == 0 && running < shared.concurrency;
-        let place = Place {
-            shared: Some(Arc::clone(shared)),
-            deadline: (!is_idle).then_some(deadline),
-        };
+        let place = Place::new(Arc::clone(shared), (!is_idle).then_some(deadline));
         if ahead < shared.capacity && place.is_in_time(shared.safe_time_for(ahead + running)) {
             return Ok(place);
         }
@@ -189,153 +184,6 @@ impl Shared {
     fn time_for(&self, ahead: usize) -> Duration {
         self.pace.time_for(self.cost, ahead, self.concurrency)
     }
-}
-
-/// A place in the queue, given up when dropped.
-#[derive(Debug)]
-pub struct Place {
-    shared: Option<Arc<Shared>>,
-    /// When the hash is of no more use; nothing for one that is tried in any case.
-    deadline: Option<Instant>,
-}
-
-impl Place {
-    /// Waits for a turn. Refuses whom it comes too late for, because the queue went slower than it was when the place was
-    /// taken.
-    pub async fn turn(mut self) -> Result<Turn, HashingError> {
-        let Some(shared) = self.shared.clone() else {
-            return Err(HashingError::Failed("a place was used twice".to_owned()));
-        };
-        let abandoned = Abandoned(Some(&shared.metrics));
-        let permit = Arc::clone(&shared.turns)
-            .acquire_owned()
-            .await
-            .map_err(|error| HashingError::Failed(error.to_string()))?;
-        abandoned.not();
-        self.leave();
-        if !self.is_in_time(shared.time_for(0)) {
-            return Err(shared.refuse(shared.waiting.load(Ordering::Relaxed)));
-        }
-        Ok(Turn { shared, permit })
-    }
-
-    fn is_in_time(&self, time_needed: Duration) -> bool {
-        let done = Instant::now().checked_add(time_needed);
-        self.deadline
-            .is_none_or(|deadline| done.is_some_and(|done| done <= deadline))
-    }
-
-    fn leave(&mut self) {
-        if let Some(shared) = self.shared.take() {
-            shared.waiting.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-/// Counts a caller that stops waiting.
-struct Abandoned<'a>(Option<&'a HashingMetrics>);
-
-impl Abandoned<'_> {
-    fn not(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Abandoned<'_> {
-    fn drop(&mut self) {
-        if let Some(metrics) = self.0 {
-            metrics.abandoned.inc();
-        }
-    }
-}
-
-/// The turn to compute one hash.
-#[derive(Debug)]
-pub struct Turn {
-    shared: Arc<Shared>,
-    permit: OwnedSemaphorePermit,
-}
-
-impl Turn {
-    /// Hashes a password with a random salt.
-    pub async fn hash(self, password: Password) -> Result<PasswordHash, HashingError> {
-        let cost = self.shared.cost;
-        let mut salt = Salt::default();
-        SystemRandom::new()
-            .fill(&mut salt)
-            .map_err(|_| HashingError::Failed("there are no random bytes".to_owned()))?;
-        let digest = self.compute(cost, salt, password.reveal()).await?;
-        Ok(Parts { cost, salt, digest }.format())
-    }
-
-    /// Tells whether a password is the one that was hashed. Without a hash, and for a password that is longer than
-    /// any, the work is the same and the answer is no.
-    pub async fn verify(
-        self,
-        presented: PresentedPassword,
-        hash: Option<PasswordHash>,
-    ) -> Result<bool, HashingError> {
-        let against = match &hash {
-            Some(hash) => Parts::parse(hash).map_err(|error| HashingError::Failed(error.to_string()))?,
-            None => self.shared.decoy,
-        };
-        let (password, is_possible) = match &presented {
-            PresentedPassword::Possible(password) => (password.reveal(), hash.is_some()),
-            PresentedPassword::TooLong => ("", false),
-        };
-        let digest = self.compute(against.cost, against.salt, password).await?;
-        Ok(is_possible & is_equal(&digest, &against.digest))
-    }
-
-    /// Tells whether a password is the one that another system has hashed, and hashes it anew if it is. It is one hash of
-    /// bcrypt, as for everybody, beside what the other system's function costs.
-    pub async fn verify_imported(
-        self,
-        presented: PresentedPassword,
-        hash: ImportedPasswordHash,
-    ) -> Result<Option<PasswordHash>, HashingError> {
-        let PresentedPassword::Possible(password) = presented else {
-            self.verify(PresentedPassword::TooLong, None).await?;
-            return Ok(None);
-        };
-        // On a thread of its own: it does not go step by step, and would hold up its neighbours.
-        let candidate = password.clone();
-        let is_right = self
-            .shared
-            .threads
-            .run(move || imported::verify(candidate.reveal().as_bytes(), &hash))
-            .await
-            .ok_or_else(not_finished)?;
-        if is_right {
-            return self.hash(password).await.map(Some);
-        }
-        self.verify(PresentedPassword::Possible(password), None).await?;
-        Ok(None)
-    }
-
-    async fn compute(self, cost: u32, salt: Salt, password: &str) -> Result<Digest, HashingError> {
-        let (sender, digest) = oneshot::channel();
-        self.shared.engine.compute(Hash {
-            cost,
-            salt,
-            password: Zeroizing::new(password.as_bytes().to_vec()),
-            answer: Answer {
-                digest: sender,
-                turn: self.permit,
-            },
-        });
-        digest.await.map_err(|_| not_finished())
-    }
-}
-
-fn not_finished() -> HashingError {
-    HashingError::Failed("a hash was not finished".to_owned())
 }
 
 #[cfg(test)]
@@ -452,6 +300,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_place_is_taken_with_time_to_spare() {
+        let metrics = HashingMetrics::default();
+        let hasher = hasher(BcryptEngine::Interleaved, 12, &metrics);
+        let mut turns = Vec::new();
+        for _ in 0..hasher.status().concurrency {
+            turns.push(hasher.admit(later()).expect("room").turn().await.expect("a turn"));
+        }
+        // As fast as the guess: nothing has been computed yet. The one ahead and its own take 0.9 s.
+        let expected = hasher.0.time_for(turns.len());
+        let within = |time: Duration| hasher.admit(Instant::now() + time);
+        assert!(within(expected + expected / 5).is_err());
+        assert!(within(expected * 10).is_ok());
+    }
+
+    #[tokio::test]
     async fn whose_turn_comes_too_late_is_refused() {
         let metrics = HashingMetrics::default();
         let hasher = hasher(BcryptEngine::Interleaved, 12, &metrics);
@@ -492,5 +355,6 @@ mod tests {
         }
         until_running(&hasher, 0).await;
         assert_eq!(metrics.computed.get(), 0);
+        assert_eq!(metrics.abandoned.get(), 5);
     }
 }

@@ -108,7 +108,7 @@ pub struct HashingMetrics {
     pub computed: Counter,
     /// Hashes that were refused because too many were waiting.
     pub refused: Counter,
-    /// Hashes that nobody waited for any more when their turn came.
+    /// Hashes that nobody waited for any more, before or while they were computed.
     pub abandoned: Counter,
 }
 
@@ -343,7 +343,7 @@ impl Metrics {
         );
         registry.register(
             "hashing_abandoned",
-            "Passwords that nobody waited for any more when their turn came",
+            "Passwords whose hash nobody waited for any more, before or while it was computed",
             self.hashing.abandoned.clone(),
         );
         registry.register(

@@ -30,13 +30,13 @@ impl<R: BufRead> Lines<R> {
 
     /// Returns the next line and how many bytes of the file it takes; `None` after the last one.
     pub(super) fn next(&mut self) -> Result<Option<(Line<'_>, u64)>> {
-        /// One more than fits: the end of the line, or the byte that is too much.
-        const MOST: u64 = 64 * 1024 + 1;
+        // One more than fits: the end of the line, or the byte that is too much.
+        let most = u64::try_from(MAX_LINE_BYTES).map_or(u64::MAX, |bytes| bytes.saturating_add(1));
         self.line.clear();
         let read = self
             .reader
             .by_ref()
-            .take(MOST)
+            .take(most)
             .read_until(b'\n', &mut self.line)?;
         if read == 0 {
             return Ok(None);

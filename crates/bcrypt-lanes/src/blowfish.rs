@@ -63,12 +63,12 @@ impl Lane {
     }
 
     /// Begins a schedule. Key and salt are repeated to the length of the subkeys.
-    pub(crate) fn begin(&mut self, key: [u32; SUBKEYS], salt: [u32; SUBKEYS]) {
+    pub(crate) fn begin(&mut self, key: &[u32; SUBKEYS], salt: &[u32; SUBKEYS]) {
         let (subkeys, boxes) = PI.split_at(SUBKEYS);
         self.subkeys.copy_from_slice(subkeys);
         self.boxes.as_flattened_mut().copy_from_slice(boxes);
-        self.key = key;
-        self.salt = salt;
+        self.key = *key;
+        self.salt = *salt;
         self.expand_with_salt();
     }
 

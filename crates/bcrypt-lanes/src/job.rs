@@ -74,7 +74,7 @@ impl Job {
 
     /// Begins the hash on a lane.
     pub(crate) fn begin(&self, lane: &mut Lane) {
-        lane.begin(self.key, self.salt);
+        lane.begin(&self.key, &self.salt);
     }
 }
 

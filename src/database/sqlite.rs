@@ -306,10 +306,21 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use diesel::prelude::Connection;
+    use diesel::prelude::{Connection, RunQueryDsl};
+    use diesel::sql_types::Bool;
     use diesel::sqlite::SqliteConnection;
 
     use super::existing_file;
+
+    #[test]
+    fn sqlite_is_compiled_as_the_configuration_of_cargo_says() {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        for option in ["ENABLE_QPSG", "THREADSAFE=2", "DEFAULT_MEMSTATUS=0"] {
+            let question = format!("SELECT sqlite_compileoption_used('{option}')");
+            let is_used = diesel::dsl::sql::<Bool>(&question).get_result::<bool>(&mut connection);
+            assert_eq!(is_used, Ok(true), "{option}: see .cargo/config.toml");
+        }
+    }
 
     #[test]
     fn only_a_file_that_is_there_is_opened() {

@@ -7,6 +7,7 @@ mod connection;
 mod error;
 mod event_commits;
 mod group_commit;
+mod inline_reads;
 pub(crate) mod many;
 pub mod migrations;
 pub(crate) mod pool;
@@ -29,6 +30,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use error::DatabaseError;
 pub(crate) use event_commits::EventCommits;
@@ -36,6 +38,7 @@ pub use probe::Probe;
 
 use connection::Query;
 use group_commit::GroupCommit;
+use inline_reads::InlineReads;
 use pool::Pool;
 use pools::Pools;
 use replica::ReadIndex;
@@ -70,6 +73,7 @@ pub(crate) struct PostgresDatabase {
 /// An SQLite file.
 pub(crate) struct SqliteDatabase {
     pub(crate) pools: Pools<sqlite::Connection>,
+    pub(crate) inline_reads: InlineReads,
     pub(crate) shared_reads: AllSharedReads,
     group_commit: GroupCommit,
     target: Arc<sqlite::Target>,
@@ -231,13 +235,15 @@ impl PostgresDatabase {
 
 impl SqliteDatabase {
     fn new(path: &Path, settings: &DatabaseSettings, metrics: DatabaseMetrics) -> Self {
-        let target_of = |is_writer| {
-            Arc::new(sqlite::Target {
-                path: path.to_owned(),
-                busy_timeout: settings.limits.busy_timeout,
-                is_writer,
-                echo_sql: settings.echo_sql,
-            })
+        let target_of = |is_writer| sqlite::Target {
+            path: path.to_owned(),
+            busy_timeout: settings.limits.busy_timeout,
+            is_writer,
+            echo_sql: settings.echo_sql,
+        };
+        let impatient_target = sqlite::Target {
+            busy_timeout: Duration::ZERO,
+            ..target_of(false)
         };
         // SQLite has one writer at a time; a second connection would only wait for the first.
         let one_connection = PoolSettings {
@@ -245,17 +251,18 @@ impl SqliteDatabase {
             max_size: 1,
             ..settings.pool
         };
-        let target = target_of(true);
+        let target = Arc::new(target_of(true));
         let writer = Pool::new("writer", Arc::clone(&target), one_connection);
         Self {
             group_commit: GroupCommit::new(&writer),
             pools: Pools {
                 writer,
-                reader: Pool::new("reader", target_of(false), settings.pool),
+                reader: Pool::new("reader", Arc::new(target_of(false)), settings.pool),
                 operation_timeout: settings.limits.busy_timeout + MARGIN,
                 metrics,
                 event_commits: EventCommits::default(),
             },
+            inline_reads: InlineReads::new(impatient_target, settings.pool.max_lifetime),
             shared_reads: AllSharedReads::new(SHARED_QUERIES),
             target,
         }
@@ -284,12 +291,12 @@ impl SqliteDatabase {
 }
 
 /// How many queries of one kind that reads share are under way at the same time. With more of them each has fewer keys,
-/// and a connection more is in use.
-const SHARED_QUERIES: usize = 2;
+/// and costs the database as much.
+const SHARED_QUERIES: usize = 1;
 
 /// How much longer than the database's own limit an operation may take before its connection counts as
 /// dead: enough for the answer to travel.
-const MARGIN: std::time::Duration = std::time::Duration::from_secs(1);
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// Creates the file and its folder, readable by nobody else, if they are not there.
 fn create_file(path: &Path) -> std::io::Result<()> {
@@ -333,7 +340,8 @@ macro_rules! read {
 }
 pub(crate) use read;
 
-/// Reads one thing by its key, with a query that is shared with others who read such things at the same moment:
+/// Reads one thing by its key: on SQLite inline if possible, otherwise with a query that is shared with others who read such
+/// things at the same moment:
 /// `shared_read!(database, users_by_id, id)`.
 macro_rules! shared_read {
     ($database:expr, $reads:ident, $key:expr) => {{
@@ -352,12 +360,17 @@ macro_rules! shared_read {
                 database.shared_reads.$reads.get(key, query).await
             }
             $crate::database::Backend::Sqlite(database) => {
-                let this = ::std::sync::Arc::clone(database);
-                let query = move |keys| {
-                    let database = ::std::sync::Arc::clone(&this);
-                    async move { database.read($crate::database::many::sqlite::$reads, keys).await }
-                };
-                database.shared_reads.$reads.get(key, query).await
+                let inline = $crate::database::many::sqlite::one::$reads;
+                if let Some(found) = database.inline_reads.get(&key, inline) {
+                    Ok(found)
+                } else {
+                    let this = ::std::sync::Arc::clone(database);
+                    let query = move |keys| {
+                        let database = ::std::sync::Arc::clone(&this);
+                        async move { database.read($crate::database::many::sqlite::$reads, keys).await }
+                    };
+                    database.shared_reads.$reads.get(key, query).await
+                }
             }
         }
     }};

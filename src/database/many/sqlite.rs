@@ -7,29 +7,117 @@
 )]
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use diesel::prelude::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
 use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
-use super::{SessionWithUser, StoredSession, by_email, by_id, by_session, by_username};
+use super::SessionWithUser;
 use crate::database::DatabaseError;
-use crate::database::rows::{SessionRow, UserRow};
-use crate::database::schema::{sessions, signing_keys, users};
 use crate::database::shared_reads::TokenSession;
-use crate::database::sql_types::StoredUuid;
 use crate::database::sqlite::Connection;
 use crate::domain::{SessionId, User, UserId};
 
+/// Reads of one thing, on the thread that asks.
+pub(crate) mod one {
+    use diesel::dsl::exists;
+    use diesel::prelude::{
+        ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper,
+    };
+    use diesel::result::QueryResult;
+    use diesel::sqlite::SqliteConnection;
+
+    use crate::database::many::{SessionWithUser, StoredSession};
+    use crate::database::rows::{SessionRow, UserRow};
+    use crate::database::schema::{sessions, signing_keys, users};
+    use crate::database::shared_reads::TokenSession;
+    use crate::database::sql_types::StoredUuid;
+    use crate::domain::{SessionId, User, UserId};
+
+    /// Returns the user with an id.
+    pub(crate) fn users_by_id(sqlite: &mut SqliteConnection, id: &UserId) -> QueryResult<Option<User>> {
+        let user = users::table
+            .find(StoredUuid::from(*id))
+            .select(UserRow::as_select());
+        Ok(user.first(sqlite).optional()?.map(User::from))
+    }
+
+    /// Returns the user with a normalised email.
+    pub(crate) fn users_by_email(
+        sqlite: &mut SqliteConnection,
+        email: &String,
+    ) -> QueryResult<Option<User>> {
+        let user = users::table
+            .filter(users::email_normalized.eq(email))
+            .select(UserRow::as_select());
+        Ok(user.first(sqlite).optional()?.map(User::from))
+    }
+
+    /// Returns the user with a normalised username.
+    pub(crate) fn users_by_username(
+        sqlite: &mut SqliteConnection,
+        username: &String,
+    ) -> QueryResult<Option<User>> {
+        let user = users::table
+            .filter(users::username_normalized.eq(username))
+            .select(UserRow::as_select());
+        Ok(user.first(sqlite).optional()?.map(User::from))
+    }
+
+    /// Returns a session with its user.
+    pub(crate) fn sessions_with_user(
+        sqlite: &mut SqliteConnection,
+        id: &SessionId,
+    ) -> QueryResult<Option<SessionWithUser>> {
+        let found = sessions::table
+            .inner_join(users::table)
+            .filter(sessions::id.eq(StoredUuid::from(*id)))
+            .select((SessionRow::as_select(), UserRow::as_select()))
+            .first::<StoredSession>(sqlite);
+        Ok(found
+            .optional()?
+            .map(|(session, user)| (session.into(), user.into())))
+    }
+
+    /// Returns the session of a token with its user, unless the key that signed the token was given up.
+    pub(crate) fn sessions_for_token(
+        sqlite: &mut SqliteConnection,
+        (id, kid): &TokenSession,
+    ) -> QueryResult<Option<SessionWithUser>> {
+        let key = signing_keys::table
+            .find(kid)
+            .filter(signing_keys::revoked_at.is_null());
+        let found = sessions::table
+            .inner_join(users::table)
+            .filter(sessions::id.eq(StoredUuid::from(*id)))
+            .filter(exists(key))
+            .select((SessionRow::as_select(), UserRow::as_select()))
+            .first::<StoredSession>(sqlite);
+        Ok(found
+            .optional()?
+            .map(|(session, user)| (session.into(), user.into())))
+    }
+}
+
 /// Asks for one thing after the other.
-async fn each<Key: Send + 'static, Row: Send + 'static>(
+async fn each<Key, Value>(
     connection: &mut Connection,
-    keys: Vec<Key>,
-    get: impl Fn(&mut SqliteConnection, Key) -> QueryResult<Option<Row>> + Send + 'static,
-) -> Result<Vec<Row>, DatabaseError> {
+    keys: &[Key],
+    get: impl Fn(&mut SqliteConnection, &Key) -> QueryResult<Option<Value>> + Send + 'static,
+) -> Result<HashMap<Key, Value>, DatabaseError>
+where
+    Key: Clone + Eq + Hash + Send + 'static,
+    Value: Send + 'static,
+{
+    let keys = keys.to_vec();
     let found = connection.spawn_blocking(move |sqlite| {
-        let rows = keys.into_iter().filter_map(|key| get(sqlite, key).transpose());
-        rows.collect()
+        let mut found = HashMap::with_capacity(keys.len());
+        for key in keys {
+            if let Some(value) = get(sqlite, &key)? {
+                found.insert(key, value);
+            }
+        }
+        Ok(found)
     });
     Ok(found.await?)
 }
@@ -37,80 +125,40 @@ async fn each<Key: Send + 'static, Row: Send + 'static>(
 /// Returns those of the users that exist.
 pub(crate) async fn users_by_id(
     connection: &mut Connection,
-    ids: &Vec<UserId>,
+    keys: &Vec<UserId>,
 ) -> Result<HashMap<UserId, User>, DatabaseError> {
-    let rows = each(connection, ids.clone(), |sqlite, id| {
-        let user = users::table.find(StoredUuid::from(id));
-        user.select(UserRow::as_select()).first(sqlite).optional()
-    });
-    Ok(by_id(rows.await?))
+    each(connection, keys, one::users_by_id).await
 }
 
 /// Returns those of the users with these normalised emails that exist.
 pub(crate) async fn users_by_email(
     connection: &mut Connection,
-    emails: &Vec<String>,
+    keys: &Vec<String>,
 ) -> Result<HashMap<String, User>, DatabaseError> {
-    let rows = each(connection, emails.clone(), |sqlite, email| {
-        let user = users::table.filter(users::email_normalized.eq(email));
-        user.select(UserRow::as_select()).first(sqlite).optional()
-    });
-    Ok(by_email(rows.await?))
+    each(connection, keys, one::users_by_email).await
 }
 
 /// Returns those of the users with these normalised usernames that exist.
 pub(crate) async fn users_by_username(
     connection: &mut Connection,
-    usernames: &Vec<String>,
+    keys: &Vec<String>,
 ) -> Result<HashMap<String, User>, DatabaseError> {
-    let rows = each(connection, usernames.clone(), |sqlite, username| {
-        let user = users::table.filter(users::username_normalized.eq(username));
-        user.select(UserRow::as_select()).first(sqlite).optional()
-    });
-    Ok(by_username(rows.await?))
+    each(connection, keys, one::users_by_username).await
 }
 
 /// Returns those of the sessions that exist, with their users.
 pub(crate) async fn sessions_with_user(
     connection: &mut Connection,
-    ids: &Vec<SessionId>,
+    keys: &Vec<SessionId>,
 ) -> Result<HashMap<SessionId, SessionWithUser>, DatabaseError> {
-    Ok(by_session(
-        each(connection, ids.clone(), session_with_user).await?,
-    ))
+    each(connection, keys, one::sessions_with_user).await
 }
 
 /// Returns the sessions of tokens with their users, those of them that exist, unless the key that signed the token was
 /// given up.
 pub(crate) async fn sessions_for_token(
     connection: &mut Connection,
-    tokens: &Vec<TokenSession>,
+    keys: &Vec<TokenSession>,
 ) -> Result<HashMap<TokenSession, SessionWithUser>, DatabaseError> {
-    let rows = each(connection, tokens.clone(), |sqlite, token| {
-        let (id, kid) = &token;
-        let key: Option<String> = signing_keys::table
-            .find(kid)
-            .filter(signing_keys::revoked_at.is_null())
-            .select(signing_keys::kid)
-            .first(sqlite)
-            .optional()?;
-        if key.is_none() {
-            return Ok(None);
-        }
-        let found = session_with_user(sqlite, *id)?;
-        Ok(found.map(|(session, user)| (token, (session.into(), user.into()))))
-    });
-    Ok(rows.await?.into_iter().collect())
-}
-
-fn session_with_user(
-    sqlite: &mut SqliteConnection,
-    id: SessionId,
-) -> QueryResult<Option<StoredSession>> {
-    sessions::table
-        .inner_join(users::table)
-        .filter(sessions::id.eq(StoredUuid::from(id)))
-        .select((SessionRow::as_select(), UserRow::as_select()))
-        .first(sqlite)
-        .optional()
+    each(connection, keys, one::sessions_for_token).await
 }

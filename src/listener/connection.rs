@@ -21,6 +21,7 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
 use super::admission::{Admission, Place};
+use super::after::After;
 use super::notices::Notices;
 use super::preface::{AfterPreface, PrefaceError, read_preface};
 use super::send_timeout::SendTimeout;
@@ -181,7 +182,7 @@ impl Connections {
         let mut connection = pin!(connection);
         let mut end = self.rules.end.clone();
         let has_to_go_now = tokio::select! {
-            outcome = connection.as_mut() => return log_end(outcome),
+            outcome = After::others(connection.as_mut()) => return log_end(outcome),
             () = place.must_give_way() => true,
             _ = end.wait_for(|is_ending| *is_ending) => false,
             () = self.old_age() => false,
@@ -194,7 +195,7 @@ impl Connections {
             return;
         }
         tokio::select! {
-            outcome = connection => log_end(outcome),
+            outcome = After::others(connection) => log_end(outcome),
             // Its client does not answer, and nothing is lost.
             () = idle_for(&place, LINGER) => {}
         }

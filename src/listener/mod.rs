@@ -6,6 +6,7 @@
 
 mod accept;
 mod admission;
+mod after;
 mod certificates;
 mod connection;
 mod descriptors;

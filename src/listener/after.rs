@@ -1,0 +1,98 @@
+//! Lets others go first.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// A future that goes on only after the tasks that are ready when it is woken.
+///
+/// Each call of a connection wakes it when it has an answer. tokio runs a task that another one has woken next, so that every
+/// answer would be written by itself, in a system call that costs more than many calls do; after the others, the connection
+/// finds all of their answers. Where there are no others, nothing is lost but the way to the end of an empty queue.
+pub(super) struct After<F> {
+    inner: F,
+    has_waited: bool,
+}
+
+impl<F: Future + Unpin> After<F> {
+    /// Has a future go on after others.
+    pub(super) const fn others(inner: F) -> Self {
+        Self {
+            inner,
+            has_waited: false,
+        }
+    }
+}
+
+impl<F: Future + Unpin> Future for After<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.has_waited = !self.has_waited;
+        if self.has_waited {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.inner).poll(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Wake};
+
+    use super::After;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn it_asks_to_be_polled_again_before_it_goes_on() {
+        let wakes = Arc::new(Wakes::default());
+        let waker = Arc::clone(&wakes).into();
+        let mut context = Context::from_waker(&waker);
+        let mut polls = 0;
+        let mut future = pin!(After::others(poll_fn(|_| {
+            polls += 1;
+            if polls == 2 {
+                Poll::Ready(polls)
+            } else {
+                Poll::Pending
+            }
+        })));
+        for (poll, woken) in [
+            (Poll::Pending, 1),
+            (Poll::Pending, 1),
+            (Poll::Pending, 2),
+            (Poll::Ready(2), 2),
+        ] {
+            assert_eq!(future.as_mut().poll(&mut context), poll);
+            assert_eq!(wakes.0.load(Ordering::Relaxed), woken);
+        }
+    }
+
+    #[tokio::test]
+    async fn tasks_that_are_ready_go_first() {
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let note = |name| {
+            let order = Arc::clone(&order);
+            async move { order.lock().expect("no panic").push(name) }
+        };
+        let late = tokio::spawn(After::others(Box::pin(note("connection"))));
+        let call = tokio::spawn(note("call"));
+        let never = tokio::spawn(pending::<()>());
+        late.await.expect("no panic");
+        call.await.expect("no panic");
+        never.abort();
+        assert_eq!(*order.lock().expect("no panic"), ["call", "connection"]);
+    }
+}

@@ -19,9 +19,12 @@ pub(super) fn id_of(headers: &HeaderMap) -> CorrelationId {
     chosen.unwrap_or_else(CorrelationId::generate)
 }
 
-/// Returns an id for the metadata of the answer.
+/// Returns an id for the metadata of the answer. It is hardly ever sent twice, so that it is kept out of the table by which
+/// HPACK compresses what comes again (RFC 7541 §7.1.3 has sensitive values for that).
 pub(super) fn header_of(id: &CorrelationId) -> Option<HeaderValue> {
-    HeaderValue::from_str(id.as_str()).ok()
+    let mut value = HeaderValue::from_str(id.as_str()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Returns the trace id of `traceparent`, if it is well-formed (W3C Trace Context §3.2).

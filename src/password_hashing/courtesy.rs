@@ -8,8 +8,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The part of a core that a thread of hashing is entitled to while others want it: a fourth.
-const SHARE: u32 = 4;
+/// The part of a core that a thread of hashing is entitled to while others want it: an eighth.
+const SHARE: u32 = 8;
 /// How much of what a thread had too much or too little is remembered.
 const MEMORY: Duration = Duration::from_millis(20);
 

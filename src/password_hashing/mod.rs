@@ -192,7 +192,7 @@ mod tests {
 
     use futures_util::future::join_all;
 
-    use super::{BcryptEngine, HashingError, HashingSettings, PasswordHasher};
+    use super::{BcryptEngine, HashingError, HashingSettings, HashingStatus, PasswordHasher};
     use crate::domain::{Password, PasswordHash, PresentedPassword};
     use crate::telemetry::HashingMetrics;
 
@@ -218,10 +218,11 @@ mod tests {
         Instant::now() + Duration::from_secs(365 * 24 * 3600)
     }
 
-    /// Waits until so many hashes are computed at the same time.
-    async fn until_running(hasher: &PasswordHasher, count: usize) {
+    /// Waits until so many hashes are computed and wait.
+    async fn until(hasher: &PasswordHasher, running: usize, waiting: usize) {
         let wait = async {
-            while hasher.status().running != count {
+            let is_so = |status: HashingStatus| (status.running, status.waiting) == (running, waiting);
+            while !is_so(hasher.status()) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -344,16 +345,15 @@ mod tests {
                 tokio::spawn(async move { hasher.hash(password("correct horse"), later()).await })
             })
             .collect();
-        until_running(&hasher, hasher.status().concurrency).await;
+        until(&hasher, hasher.status().concurrency, 1).await;
         for leaving in hashing.drain(..4) {
             leaving.abort();
         }
-        until_running(&hasher, 1).await;
-        assert_eq!(hasher.status().waiting, 0);
+        until(&hasher, 1, 0).await;
         for leaving in hashing {
             leaving.abort();
         }
-        until_running(&hasher, 0).await;
+        until(&hasher, 0, 0).await;
         assert_eq!(metrics.computed.get(), 0);
         assert_eq!(metrics.abandoned.get(), 5);
     }

@@ -4,7 +4,9 @@
 //! the slice of whoever has it ends, which is milliseconds later. So a thread that hashes offers its core after every
 //! step, a tenth of a millisecond: if somebody waits for one, they have it, and if nobody does, the offer costs next to
 //! nothing. That alone would leave nothing for hashing on a machine that others fill; a thread that has had less than
-//! its share of the recent time keeps what it has, and the operating system is as fair to it as to everybody.
+//! its share of the recent time keeps what it has, and the operating system is as fair to it as to everybody. So does one
+//! that computes a hash which would come too late otherwise: whoever waits for it was told that there is time, when the
+//! machine had less to do.
 
 use std::time::{Duration, Instant};
 
@@ -38,6 +40,12 @@ impl Courtesy {
         self.since = now;
     }
 
+    /// Returns what a step takes that nobody interrupts.
+    pub(super) fn quickest(&self, hashes: usize) -> Duration {
+        let quickest = self.quickest.get(hashes.saturating_sub(1));
+        quickest.copied().unwrap_or(Duration::MAX)
+    }
+
     /// Notes a step for a number of hashes that began and ended at these times. Tells whether others should go first
     /// now.
     pub(super) fn after_step(&mut self, hashes: usize, begin: Instant, end: Instant) -> bool {
@@ -58,11 +66,22 @@ impl Courtesy {
     }
 }
 
+/// Tells whether a hash may be done too late at the usual pace, or half as much again, and could still be in time at the quickest.
+pub(super) fn is_at_risk(
+    steps_left: u32,
+    time_left: Duration,
+    usual: Duration,
+    quickest: Duration,
+) -> bool {
+    let expected = usual.saturating_mul(steps_left);
+    expected.saturating_add(expected / 2) > time_left && quickest.saturating_mul(steps_left) <= time_left
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::Courtesy;
+    use super::{Courtesy, is_at_risk};
 
     const STEP: Duration = Duration::from_micros(100);
 
@@ -101,6 +120,17 @@ mod tests {
         // It catches up as soon as it has the core, and not more than what is remembered.
         let kept = 1000 - offers(&mut courtesy, &mut now, 1000, STEP);
         assert!((1..=270).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn a_hash_is_at_risk_that_may_come_too_late_and_can_still_be_in_time() {
+        let milliseconds = Duration::from_millis;
+        let at_risk = |time_left| is_at_risk(1000, time_left, milliseconds(4), milliseconds(1));
+        assert!(!at_risk(milliseconds(6000)));
+        assert!(at_risk(milliseconds(5999)));
+        assert!(at_risk(milliseconds(1000)));
+        assert!(!at_risk(milliseconds(999)));
+        assert!(!is_at_risk(1000, Duration::ZERO, Duration::MAX, Duration::MAX));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use bcrypt_lanes::{Batch, DIGEST_BYTES, Digest, Job, LANES, MAX_PASSWORD_BYTES, 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use zeroize::Zeroizing;
 
-use super::courtesy::Courtesy;
+use super::courtesy::{Courtesy, is_at_risk};
 use super::pace::Pace;
 use super::threads::lower_priority;
 use crate::telemetry::HashingMetrics;
@@ -68,6 +68,8 @@ pub(super) struct Hash {
 /// Where a digest goes.
 pub(super) struct Answer {
     pub(super) digest: oneshot::Sender<Digest>,
+    /// When it is of no more use.
+    pub(super) deadline: Instant,
     /// The turn lasts as long as the work does, also when nobody waits for it any more.
     pub(super) turn: OwnedSemaphorePermit,
 }
@@ -181,18 +183,22 @@ impl Shared {
     }
 
     fn work_side_by_side(&self) {
-        /// How often those are looked for whom nobody waits for any more, in steps.
+        /// How often the hashes are looked at, in steps.
         const LOOK_EVERY: u32 = 64;
         let mut batch = Batch::new();
-        let mut courtesy = Courtesy::new(Instant::now());
+        let mut last = Instant::now();
+        let mut courtesy = Courtesy::new(last);
         let mut steps: u32 = 0;
+        let mut is_urgent = false;
         loop {
             if batch.is_empty() {
                 let Some(first) = self.wait() else {
                     return;
                 };
                 join(&mut batch, first);
-                courtesy.resume(Instant::now());
+                last = Instant::now();
+                courtesy.resume(last);
+                is_urgent = false;
             }
             while !batch.is_full()
                 && let Some(next) = self.take()
@@ -204,14 +210,21 @@ impl Shared {
             batch.advance(|answer, digest| self.finish(answer, digest));
             let end = Instant::now();
             if hashes == LANES {
-                self.pace.note(end - begin, 1);
+                self.pace.note(end - last, 1);
             }
-            if courtesy.after_step(hashes, begin, end) {
+            last = end;
+            if courtesy.after_step(hashes, begin, end) && !is_urgent {
                 thread::yield_now();
             }
             steps = steps.wrapping_add(1);
             if steps.is_multiple_of(LOOK_EVERY) {
-                batch.retain(|answer| self.is_awaited(answer));
+                let (usual, quickest) = (self.pace.step(), courtesy.quickest(hashes));
+                is_urgent = false;
+                batch.retain(|answer, steps_left| {
+                    let time_left = answer.deadline.saturating_duration_since(end);
+                    is_urgent |= is_at_risk(steps_left, time_left, usual, quickest);
+                    self.is_awaited(answer)
+                });
             }
         }
     }

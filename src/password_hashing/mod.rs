@@ -131,7 +131,7 @@ impl PasswordHasher {
         let running = self.status().running;
         // An idle server always tries: otherwise one slow hash could have it refuse for good.
         let is_idle = ahead == 0 && running < shared.concurrency;
-        let place = Place::new(Arc::clone(shared), (!is_idle).then_some(deadline));
+        let place = Place::new(Arc::clone(shared), deadline, is_idle);
         if ahead < shared.capacity && place.is_in_time(shared.safe_time_for(ahead + running)) {
             return Ok(place);
         }

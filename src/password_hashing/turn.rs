@@ -20,16 +20,19 @@ use crate::telemetry::HashingMetrics;
 #[derive(Debug)]
 pub struct Place {
     shared: Option<Arc<Shared>>,
-    /// When the hash is of no more use; nothing for one that is tried in any case.
-    deadline: Option<Instant>,
+    /// When the hash is of no more use.
+    deadline: Instant,
+    /// Whether it is tried in any case.
+    is_tried_anyway: bool,
 }
 
 impl Place {
     /// Counts as one who waits already.
-    pub(super) fn new(shared: Arc<Shared>, deadline: Option<Instant>) -> Self {
+    pub(super) const fn new(shared: Arc<Shared>, deadline: Instant, is_tried_anyway: bool) -> Self {
         Self {
             shared: Some(shared),
             deadline,
+            is_tried_anyway,
         }
     }
 
@@ -49,14 +52,17 @@ impl Place {
         if !self.is_in_time(shared.time_for(0)) {
             return Err(shared.refuse(shared.waiting.load(Ordering::Relaxed)));
         }
-        Ok(Turn { shared, permit })
+        Ok(Turn {
+            shared,
+            permit,
+            deadline: self.deadline,
+        })
     }
 
     /// Tells whether what takes so long would be done by the deadline.
     pub(super) fn is_in_time(&self, time_needed: Duration) -> bool {
         let done = Instant::now().checked_add(time_needed);
-        self.deadline
-            .is_none_or(|deadline| done.is_some_and(|done| done <= deadline))
+        self.is_tried_anyway || done.is_some_and(|done| done <= self.deadline)
     }
 
     fn leave(&mut self) {
@@ -94,6 +100,7 @@ impl Drop for Abandoned<'_> {
 pub struct Turn {
     shared: Arc<Shared>,
     permit: OwnedSemaphorePermit,
+    deadline: Instant,
 }
 
 impl Turn {
@@ -161,6 +168,7 @@ impl Turn {
             password: Zeroizing::new(password.as_bytes().to_vec()),
             answer: Answer {
                 digest: sender,
+                deadline: self.deadline,
                 turn: self.permit,
             },
         });

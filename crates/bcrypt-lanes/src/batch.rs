@@ -82,9 +82,10 @@ impl<T> Batch<T> {
         );
     }
 
-    /// Has hashes leave before they are done: those whose tag `keep` says no of.
-    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
-        self.take_out(|running| !keep(&running.tag), |_, _| {});
+    /// Has hashes leave before they are done: those that `keep` says no of, which gets their tag and the steps that are left
+    /// of them.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T, u32) -> bool) {
+        self.take_out(|running| !keep(&running.tag, running.steps_left), |_, _| {});
     }
 
     fn step(&mut self) {
@@ -201,7 +202,7 @@ mod tests {
                 batch.advance(|number, digest| digests[number] = Some(digest));
                 // Those who do not stay leave at some time in between.
                 if step % 7 == 3 {
-                    batch.retain(|number| arrivals[*number].stays);
+                    batch.retain(|number, _| arrivals[*number].stays);
                 }
                 if waiting.is_empty() && batch.is_empty() {
                     break;
@@ -233,7 +234,7 @@ mod tests {
         let job = Job::new(4, [7; 16], b"password").expect("cost");
         batch.join(&job, ()).expect("room");
         assert!(!batch.lanes[0].is_blank());
-        batch.retain(|()| false);
+        batch.retain(|(), _| false);
         assert!(batch.is_empty());
         assert!(batch.lanes.iter().all(super::Lane::is_blank));
     }

@@ -19,12 +19,26 @@ use crate::database::shared_reads::TokenSession;
 use crate::database::sql_types::StoredUuid;
 use crate::domain::{Session, SessionId, User, UserId};
 
+/// Fills a list of keys up with the last of them.
+///
+/// PostgreSQL keeps the plan of a statement if it is as good as one for the parameters at hand. It takes any array for one
+/// of ten, so that with fewer keys it would make a plan at every execution, which takes longer than to find
+/// the rows. A key that comes twice is looked up once.
+fn padded<Key: Clone>(mut keys: Vec<Key>) -> Vec<Key> {
+    /// More than any array is taken for, with what a plan itself is taken to cost.
+    const KEYS: usize = 16;
+    if let Some(last) = keys.last().cloned() {
+        keys.resize(keys.len().max(KEYS), last);
+    }
+    keys
+}
+
 /// Returns those of the users that exist.
 pub(crate) async fn users_by_id(
     connection: &mut Connection,
     ids: &Vec<UserId>,
 ) -> Result<HashMap<UserId, User>, DatabaseError> {
-    let ids: Vec<StoredUuid> = ids.iter().copied().map(StoredUuid::from).collect();
+    let ids = padded(ids.iter().copied().map(StoredUuid::from).collect());
     let rows = users::table
         .filter(users::id.eq_any(ids))
         .select(UserRow::as_select())
@@ -39,7 +53,7 @@ pub(crate) async fn users_by_email(
     emails: &Vec<String>,
 ) -> Result<HashMap<String, User>, DatabaseError> {
     let rows = users::table
-        .filter(users::email_normalized.eq_any(emails))
+        .filter(users::email_normalized.eq_any(padded(emails.clone())))
         .select(UserRow::as_select())
         .load(connection)
         .await?;
@@ -52,7 +66,7 @@ pub(crate) async fn users_by_username(
     usernames: &Vec<String>,
 ) -> Result<HashMap<String, User>, DatabaseError> {
     let rows = users::table
-        .filter(users::username_normalized.eq_any(usernames))
+        .filter(users::username_normalized.eq_any(padded(usernames.clone())))
         .select(UserRow::as_select())
         .load(connection)
         .await?;
@@ -64,7 +78,7 @@ pub(crate) async fn sessions_with_user(
     connection: &mut Connection,
     ids: &Vec<SessionId>,
 ) -> Result<HashMap<SessionId, SessionWithUser>, DatabaseError> {
-    let ids: Vec<StoredUuid> = ids.iter().copied().map(StoredUuid::from).collect();
+    let ids = padded(ids.iter().copied().map(StoredUuid::from).collect());
     let rows: Vec<StoredSession> = sessions::table
         .inner_join(users::table)
         .filter(sessions::id.eq_any(ids))
@@ -80,7 +94,7 @@ pub(crate) async fn sessions_for_token(
     connection: &mut Connection,
     tokens: &Vec<TokenSession>,
 ) -> Result<HashMap<TokenSession, SessionWithUser>, DatabaseError> {
-    let ids: Vec<StoredUuid> = tokens.iter().map(|(id, _)| StoredUuid::from(*id)).collect();
+    let ids = padded(tokens.iter().map(|(id, _)| StoredUuid::from(*id)).collect());
     let mut kids: Vec<&str> = tokens.iter().map(|(_, kid)| kid.as_str()).collect();
     kids.sort_unstable();
     kids.dedup();

@@ -1,9 +1,9 @@
 //! Look-ups in SQLite that run where they are asked for.
 //!
 //! SQLite finds a row by its key in less time than it takes to wake a thread, to wait for it, and to be woken again. So a
-//! look-up runs on the thread of the runtime that asks for it, on one connection that is kept for that. There is only one, so that a
-//! disk that does not answer holds up one thread of the runtime and no more, and it waits for nobody's lock. Whoever finds
-//! it taken, closed or failing reads as everybody else does, on a thread that may block.
+//! look-up runs on the thread of the runtime that asks for it, on one connection that is kept for that. There is only
+//! one, so that a disk that does not answer holds up one thread of the runtime and no more, and it waits for nobody's
+//! lock. Whoever finds it taken, closed or failing reads as everybody else does, on a thread that may block.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -217,20 +217,21 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_for_no_lock() {
+    fn whoever_writes_is_not_waited_for() {
         let runtime = runtime();
         let _entered = runtime.enter();
         let folder = tempfile::tempdir().expect("a folder");
         let target = target(&folder);
-        let mut other =
-            SqliteConnection::establish(target.path.to_str().expect("a path")).expect("a file");
+        let path = target.path.to_str().expect("a path").to_owned();
         let reads = InlineReads::new(target, FOREVER);
         until_open(&reads);
-        other
-            .batch_execute("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE;")
-            .ok();
-        // Who has the whole file leaves nothing to read; who only writes is not noticed.
-        let _ = reads.get(&(), number);
+        let mut writer = SqliteConnection::establish(&path).expect("a file");
+        writer
+            .batch_execute("BEGIN EXCLUSIVE; UPDATE numbers SET value = 8;")
+            .expect("a lock");
+        assert_eq!(reads.get(&(), number), Some(7));
+        writer.batch_execute("COMMIT").expect("a commit");
+        assert_eq!(reads.get(&(), number), Some(8));
     }
 
     #[test]

@@ -8,12 +8,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::Connection as _;
 use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
 use super::sql_echo;
 use super::sqlite::Target;
+use crate::config::PoolSettings;
 
 /// The connection. Cheap to clone.
 #[derive(Clone)]
@@ -21,7 +23,7 @@ pub(crate) struct InlineReads(Arc<Inner>);
 
 struct Inner {
     target: Target,
-    max_lifetime: Duration,
+    settings: PoolSettings,
     slot: Mutex<Slot>,
 }
 
@@ -30,19 +32,39 @@ enum Slot {
     Closed,
     /// A thread that may block is opening it.
     Opening,
-    Open {
-        connection: SqliteConnection,
-        since: Instant,
-    },
+    Open(Open),
+}
+
+struct Open {
+    connection: SqliteConnection,
+    since: Instant,
+    last_used: Instant,
+}
+
+impl Open {
+    /// Checks the connection if it has been idle for so long, as those of a pool are, and runs a look-up.
+    fn look_up<Key, Value>(
+        &mut self,
+        check_after_idle: Duration,
+        key: &Key,
+        look_up: impl FnOnce(&mut SqliteConnection, &Key) -> QueryResult<Value>,
+    ) -> QueryResult<Value> {
+        if self.last_used.elapsed() >= check_after_idle {
+            self.connection.batch_execute("SELECT 1")?;
+        }
+        let value = look_up(&mut self.connection, key)?;
+        self.last_used = Instant::now();
+        Ok(value)
+    }
 }
 
 impl InlineReads {
-    /// Prepares reading a file; the first look-up has it opened. It is opened anew after `max_lifetime`, as the
-    /// connections of a pool are.
-    pub(super) fn new(target: Target, max_lifetime: Duration) -> Self {
+    /// Prepares reading a file; the first look-up has it opened. What the settings say of the age of connections and of
+    /// checks holds for this one, too.
+    pub(super) fn new(target: Target, settings: PoolSettings) -> Self {
         Self(Arc::new(Inner {
             target,
-            max_lifetime,
+            settings,
             slot: Mutex::new(Slot::Closed),
         }))
     }
@@ -54,9 +76,14 @@ impl InlineReads {
         look_up: impl FnOnce(&mut SqliteConnection, &Key) -> QueryResult<Value>,
     ) -> Option<Value> {
         let mut slot = self.0.lock_soon()?;
+        let PoolSettings {
+            max_lifetime,
+            check_after_idle,
+            ..
+        } = self.0.settings;
         match &mut *slot {
-            Slot::Open { connection, since } if since.elapsed() < self.0.max_lifetime => {
-                match look_up(connection, key) {
+            Slot::Open(open) if open.since.elapsed() < max_lifetime => {
+                match open.look_up(check_after_idle, key, look_up) {
                     Ok(value) => return Some(value),
                     Err(error) => {
                         tracing::debug!(%error, "reading once more on a thread that may block");
@@ -64,7 +91,7 @@ impl InlineReads {
                     }
                 }
             }
-            Slot::Open { .. } | Slot::Closed => {
+            Slot::Open(_) | Slot::Closed => {
                 *slot = Slot::Opening;
                 drop(slot);
                 let inner = Arc::clone(&self.0);
@@ -101,10 +128,12 @@ impl Inner {
             if self.target.echo_sql {
                 connection.set_instrumentation(sql_echo);
             }
-            Slot::Open {
+            let now = Instant::now();
+            Slot::Open(Open {
                 connection,
-                since: Instant::now(),
-            }
+                since: now,
+                last_used: now,
+            })
         });
         let slot = opened.unwrap_or_else(|error| {
             tracing::debug!(%error, "no connection for look-ups");
@@ -129,15 +158,32 @@ mod tests {
 
     use super::super::sqlite::Target;
     use super::InlineReads;
+    use crate::config::PoolSettings;
 
     const FOREVER: Duration = Duration::from_secs(3600);
+
+    fn settings(max_lifetime: Duration) -> PoolSettings {
+        PoolSettings {
+            min_idle: 0,
+            max_size: 1,
+            max_lifetime,
+            idle_timeout: FOREVER,
+            check_after_idle: FOREVER,
+            acquire_timeout: FOREVER,
+            connect_timeout: FOREVER,
+        }
+    }
 
     fn target(folder: &tempfile::TempDir) -> Target {
         let path: PathBuf = folder.path().join("inline.db");
         let mut connection =
             SqliteConnection::establish(path.to_str().expect("a path")).expect("a file");
         connection
-            .batch_execute("PRAGMA journal_mode = WAL; CREATE TABLE numbers (value INTEGER NOT NULL); INSERT INTO numbers VALUES (7);")
+            .batch_execute(
+                "PRAGMA journal_mode = WAL;
+                 CREATE TABLE IF NOT EXISTS numbers (value INTEGER NOT NULL);
+                 INSERT INTO numbers VALUES (7);",
+            )
             .expect("a table");
         Target {
             path,
@@ -177,15 +223,14 @@ mod tests {
         let runtime = runtime();
         let _entered = runtime.enter();
         let folder = tempfile::tempdir().expect("a folder");
-        let reads = InlineReads::new(target(&folder), FOREVER);
+        let reads = InlineReads::new(target(&folder), settings(FOREVER));
         assert_eq!(reads.get(&(), number), None);
         assert_eq!(until_open(&reads), 7);
         assert_eq!(reads.get(&(), failing), None);
         assert_eq!(reads.get(&(), number), None);
         assert_eq!(until_open(&reads), 7);
 
-        let short_lived =
-            InlineReads::new(target(&tempfile::tempdir().expect("a folder")), Duration::ZERO);
+        let short_lived = InlineReads::new(target(&folder), settings(Duration::ZERO));
         for _ in 0..100 {
             assert_eq!(short_lived.get(&(), number), None);
         }
@@ -196,7 +241,7 @@ mod tests {
         let runtime = runtime();
         let _entered = runtime.enter();
         let folder = tempfile::tempdir().expect("a folder");
-        let reads = InlineReads::new(target(&folder), FOREVER);
+        let reads = InlineReads::new(target(&folder), settings(FOREVER));
         until_open(&reads);
         let (begun, goes_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
         let slow = thread::spawn({
@@ -223,7 +268,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let target = target(&folder);
         let path = target.path.to_str().expect("a path").to_owned();
-        let reads = InlineReads::new(target, FOREVER);
+        let reads = InlineReads::new(target, settings(FOREVER));
         until_open(&reads);
         let mut writer = SqliteConnection::establish(&path).expect("a file");
         writer
@@ -239,7 +284,7 @@ mod tests {
         let runtime = runtime();
         let _entered = runtime.enter();
         let folder = tempfile::tempdir().expect("a folder");
-        let reads = InlineReads::new(target(&folder), FOREVER);
+        let reads = InlineReads::new(target(&folder), settings(FOREVER));
         until_open(&reads);
         let panicking = reads.clone();
         let panicked = thread::spawn(move || {

@@ -262,7 +262,7 @@ impl SqliteDatabase {
                 metrics,
                 event_commits: EventCommits::default(),
             },
-            inline_reads: InlineReads::new(impatient_target, settings.pool.max_lifetime),
+            inline_reads: InlineReads::new(impatient_target, settings.pool),
             shared_reads: AllSharedReads::new(SHARED_QUERIES),
             target,
         }

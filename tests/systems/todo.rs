@@ -182,12 +182,17 @@ async fn todo_04_the_pool_can_be_watched_while_running(t: Test) {
     // One call holds the connection and waits for the lock; the others wait for the connection, perhaps
     // with the upkeep that begins when a server starts.
     let lock = WriteLock::take(&t).await;
-    let calls: Vec<_> = (0..3)
-        .map(|number| {
-            let clients: Clients = (*server).clone();
-            tokio::spawn(async move { clients.create_user(&format!("{number}@example.com")).await })
-        })
-        .collect();
+    let create = |number| {
+        let clients: Clients = (*server).clone();
+        tokio::spawn(async move { clients.create_user(&format!("{number}@example.com")).await })
+    };
+    let mut calls = vec![create(0)];
+    // Calls that come together could share a transaction.
+    eventually("the first call has the connection", async || {
+        writer_pool(&server).await.idle == 0
+    })
+    .await;
+    calls.extend([create(1), create(2)]);
     eventually("two calls wait", async || {
         let pool = writer_pool(&server).await;
         (pool.size, pool.idle) == (1, 0) && pool.waiting >= 2

@@ -137,6 +137,12 @@ impl World {
         let before = event_ids(t).await;
         let kept = Arc::new(Mutex::new(Kept::default()));
         let consumer = consume((*one).clone(), Arc::clone(&kept));
+        // Who begins anew without a token begins with a later snapshot: what was created in between
+        // is in it, and in no event.
+        eventually("the consumer has begun", async || {
+            kept.lock().unwrap().token.is_some().then_some(())
+        })
+        .await;
         Self {
             servers: [one, other],
             users: Vec::new(),

@@ -169,8 +169,12 @@ impl World {
         format!("n{}", self.count)
     }
 
-    fn reconnect(&mut self, server: usize) {
+    async fn reconnect(&mut self, server: usize) {
         self.consumer.abort();
+        // What one consumer still takes while the next begins would be told twice.
+        if let Err(end) = (&mut self.consumer).await {
+            assert!(end.is_cancelled(), "{end}");
+        }
         self.connected_to = server;
         self.consumer = consume(self.clients(server), Arc::clone(&self.kept));
     }
@@ -217,7 +221,7 @@ impl World {
                 process.start_again();
                 process.wait_until_serving().await;
             }
-            Step::Reconnect { server } => self.reconnect(server),
+            Step::Reconnect { server } => self.reconnect(server).await,
             Step::Settle => self.settle(t, what).await,
         }
     }
@@ -249,7 +253,7 @@ impl World {
         let events: BTreeSet<String> = event_ids(t).await;
         eventually(what, async || {
             if self.consumer.is_finished() {
-                self.reconnect(self.connected_to);
+                self.reconnect(self.connected_to).await;
             }
             let kept = self.kept.lock().unwrap();
             assert_eq!(kept.failure, None, "{what}");

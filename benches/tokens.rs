@@ -5,7 +5,8 @@
 //! its own that keeps what it acknowledges. Measured are, in alternating rounds of one run:
 //!
 //! - RefreshTokens with 1, 8 and 32 sessions that are refreshed over and over, next to commits of one row, over as many
-//!   connections (PostgreSQL) or by the one writer there is (SQLite), both with the settings of the service;
+//!   connections (PostgreSQL) or by the one writer there is (SQLite), both with the settings of the service, and next to
+//!   calls of a no-op RPC: a call that waits for one commit takes at least as long as the two of them;
 //! - rounds of parallel exchanges of one refresh token: how many tokens came of each, and how many people were signed
 //!   out. `IDENTITY_BENCH_REFRESH_ROUNDS` says how many rounds (1000 unless set).
 //!
@@ -35,6 +36,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use support::limits::no_op;
 use support::server::DEADLINE;
 use support::{
     Database, Report, Server, closed_loop, limits, on_each_database, people, ratios, roles, settings,
@@ -61,8 +63,9 @@ fn main() {
             let cost = COST.to_string();
             let server = Server::start(&database, &[("IDENTITY_BCRYPT_COST", &cost)]).await;
             people::settle(&database, USERS, COST).await;
+            let no_op = no_op::NoOp::start();
             for sessions in SESSIONS {
-                compare(&mut report, &database, &server, sessions).await;
+                compare(&mut report, &database, &server, &no_op, sessions).await;
             }
             exchange_in_parallel(&mut report, &database, &server).await;
         })
@@ -71,11 +74,23 @@ fn main() {
     });
 }
 
-async fn compare(report: &mut Report, database: &Database, server: &Server, sessions: usize) {
+async fn compare(
+    report: &mut Report,
+    database: &Database,
+    server: &Server,
+    no_op: &no_op::NoOp,
+    sessions: usize,
+) {
     let span = settings::round(ROUND_SECONDS);
     let (mut rates, mut commits, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
+    let mut no_ops = Vec::new();
     for _ in 0..settings::rounds() {
         commits.push(limits::commits_per_second(database, sessions, span).await);
+        let channel = no_op.channel();
+        let load = closed_loop(sessions, WARM_UP, span, move |_| {
+            no_op::call(channel.clone(), DEADLINE)
+        });
+        no_ops.push(load.await.all_good().rate());
         let mut live = Vec::new();
         for user in 0..sessions {
             live.push(Mutex::new(refresh_token(server, user).await));
@@ -96,8 +111,16 @@ async fn compare(report: &mut Report, database: &Database, server: &Server, sess
     }
     let (name, case) = (database.name(), format!("{sessions} sessions"));
     report.measure("commits of one row", name, &case, "commits/s", &commits);
+    report.measure("no-op RPC", name, &case, "calls/s", &no_ops);
     report.measure("RefreshTokens", name, &case, "calls/s", &rates);
     report.measure("RefreshTokens p99", name, &case, "ms", &latencies);
+    // One commit after one empty call, as if the exchange itself took no time.
+    let limit = |(commits, no_ops): (&f64, &f64)| 1.0 / (1.0 + commits / no_ops);
+    let limits: Vec<f64> = commits.iter().zip(&no_ops).map(limit).collect();
+    if sessions == 1 {
+        let figure = "a no-op RPC and a commit, one after the other ÷ commits of one row";
+        report.figure(figure, name, &case, "", &limits, None);
+    }
     let values = ratios(&rates, &commits);
     let target = Some(targets::REFRESH_TO_COMMITS);
     report.figure(

@@ -340,8 +340,8 @@ macro_rules! read {
 }
 pub(crate) use read;
 
-/// Reads one thing by its key: on SQLite inline if possible, otherwise with a query that is shared with others who read such
-/// things at the same moment:
+/// Reads one thing by its key: on SQLite inline if possible, otherwise with a query that is shared with others who read
+/// such things at the same moment:
 /// `shared_read!(database, users_by_id, id)`.
 macro_rules! shared_read {
     ($database:expr, $reads:ident, $key:expr) => {{

@@ -56,22 +56,31 @@ impl Target {
     }
 }
 
+/// How statements are planned, unless the operator's options say otherwise. A connection keeps the plans of its
+/// statements, and one that was made for a table of a few rows must not read the whole of it a million users later; there
+/// is an index for whatever is asked here. None of the statements is large enough for compiling it to pay.
+const PLANS: &str = "-c enable_seqscan=off -c jit=off";
+
+/// Returns the settings of a connection, which are sent with its first message and so cost no round trip of their own.
+/// Of two for the same thing the later one counts.
+fn options(of_operator: &str, limits: &StatementLimits) -> String {
+    format!(
+        "{PLANS} {of_operator} -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
+        limits.statement_timeout.as_millis(),
+        limits.lock_timeout.as_millis(),
+        limits.idle_in_transaction_timeout.as_millis(),
+    )
+}
+
 impl DatabaseConnection for Connection {
     type Target = Target;
 
     async fn connect(target: &Arc<Target>) -> Result<Self, DatabaseError> {
         let mut config = target.url.config.clone();
         let limits = &target.limits;
-        // Sent with the first message of the connection, so they cost no round trip of their own.
-        let options = format!(
-            "{} -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
-            config.get_options().unwrap_or_default(),
-            limits.statement_timeout.as_millis(),
-            limits.lock_timeout.as_millis(),
-            limits.idle_in_transaction_timeout.as_millis(),
-        );
+        let options = options(config.get_options().unwrap_or_default(), limits);
         config
-            .options(options.trim())
+            .options(options)
             .application_name("identity")
             .connect_timeout(target.connect_timeout)
             .tcp_user_timeout(limits.statement_timeout)
@@ -360,5 +369,27 @@ impl Target {
         tokio::time::timeout(self.connect_timeout, Connection::connect(&Arc::new(target)))
             .await
             .map_err(|_| DatabaseError::Unavailable("connecting took too long".to_owned()))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{StatementLimits, options};
+
+    #[test]
+    fn an_operator_may_have_statements_planned_otherwise_but_not_without_limits() {
+        let limits = StatementLimits {
+            statement_timeout: Duration::from_secs(3),
+            lock_timeout: Duration::from_secs(2),
+            idle_in_transaction_timeout: Duration::from_secs(5),
+            busy_timeout: Duration::from_secs(4),
+        };
+        assert_eq!(
+            options("-c jit=on", &limits),
+            "-c enable_seqscan=off -c jit=off -c jit=on -c statement_timeout=3000 -c lock_timeout=2000 \
+             -c idle_in_transaction_session_timeout=5000"
+        );
     }
 }

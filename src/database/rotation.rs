@@ -2,12 +2,12 @@
 //!
 //! What is to be done was decided on what a read has returned. The statement does it if that is still so: the user is the
 //! same version, the session goes on and is at the generation of the token, and the token was neither used nor revoked. It
-//! locks the user and then the session, as all that locks them, and its own commit makes it true: one round trip instead
-//! of the seven that it takes to lock, look, decide and write.
+//! locks all three, and its own commit makes it true: one round trip instead of the seven that it takes to lock, look,
+//! decide and write.
 //!
 //! Exchanges that wait at the same moment share it ([`super::together`]). It waits for nobody: what somebody else has
-//! locked is passed over. Whatever it does not do, for whichever reason, is left to the transaction that looks again
-//! before it decides; nobody gets the error of another one.
+//! locked is passed over, so that it does not matter in which order it locks. Whatever it does not do, for whichever
+//! reason, is left to the transaction that looks again before it decides; nobody gets the error of another one.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -158,65 +158,73 @@ impl Query for Rotate {
 
 impl QueryFragment<Pg> for Rotate {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("WITH given AS (SELECT * FROM unnest(");
+        // A planner that sees the length of an array makes a plan for it, anew for every exchange. A subquery keeps it
+        // from that, and the connection keeps the plan.
+        out.push_sql("WITH locked AS (SELECT one.*, t.id AS token_id FROM unnest((SELECT ");
         out.push_bind_param::<Array<Uuid>, _>(&self.user_ids)?;
-        out.push_sql("::uuid[], ");
+        out.push_sql("::uuid[]), (SELECT ");
         out.push_bind_param::<Array<BigInt>, _>(&self.user_versions)?;
-        out.push_sql("::bigint[], ");
+        out.push_sql("::bigint[]), (SELECT ");
         out.push_bind_param::<Array<Uuid>, _>(&self.session_ids)?;
-        out.push_sql("::uuid[], ");
+        out.push_sql("::uuid[]), (SELECT ");
         out.push_bind_param::<Array<BigInt>, _>(&self.generations)?;
-        out.push_sql("::bigint[], ");
+        out.push_sql("::bigint[]), (SELECT ");
         out.push_bind_param::<Array<Binary>, _>(&self.token_hashes)?;
-        out.push_sql("::bytea[], ");
+        out.push_sql("::bytea[]), (SELECT ");
         out.push_bind_param::<Array<UtcTimestamp>, _>(&self.times)?;
-        out.push_sql("::timestamptz[], ");
+        out.push_sql("::timestamptz[]), (SELECT ");
         out.push_bind_param::<Array<UtcTimestamp>, _>(&self.idle_expiries)?;
-        out.push_sql("::timestamptz[], ");
+        out.push_sql("::timestamptz[]), (SELECT ");
         out.push_bind_param::<Array<Uuid>, _>(&self.next_ids)?;
-        out.push_sql("::uuid[], ");
+        out.push_sql("::uuid[]), (SELECT ");
         out.push_bind_param::<Array<Binary>, _>(&self.next_token_hashes)?;
-        out.push_sql("::bytea[], ");
+        out.push_sql("::bytea[]), (SELECT ");
         out.push_bind_param::<Array<Nullable<Text>>, _>(&self.user_agents)?;
-        out.push_sql("::text[], ");
+        out.push_sql("::text[]), (SELECT ");
         out.push_bind_param::<Array<Nullable<IpAddressType>>, _>(&self.ip_addresses)?;
         out.push_sql(REST);
         Ok(())
     }
 }
 
-/// What is done with the values. The last part takes its rows from the updates, so that the tokens before are used by
-/// then: only one of a session is live.
-const REST: &str = "::inet[]) AS one (user_id, user_version, session_id, generation, token_hash, now, idle_expires_at,
+/// What is done with the values, which every step hands on to the next. The last step takes them from the updates, so that
+/// the tokens before are used by then: only one of a session is live.
+///
+/// Every row is found by its key, and what it has to be is looked at afterwards (the limits keep the two apart). A planner
+/// that knows little of the tables yet would read all live sessions otherwise, and the connection would keep that plan.
+const REST: &str = "::inet[])) AS one (user_id, user_version, session_id, generation, token_hash, now, idle_expires_at,
         next_id, next_token_hash, user_agent, ip_address)
-    ), kept AS (
-        SELECT u.id FROM given
-        JOIN users AS u ON u.id = given.user_id AND u.version = given.user_version
-        FOR KEY SHARE OF u SKIP LOCKED
-    ), locked AS (
-        SELECT s.id FROM given
-        JOIN sessions AS s ON s.id = given.session_id AND s.generation = given.generation
-        JOIN kept ON kept.id = s.user_id
-        WHERE s.revoked_at IS NULL
-        FOR UPDATE OF s SKIP LOCKED
+        CROSS JOIN LATERAL (
+            SELECT version FROM users WHERE id = one.user_id
+            LIMIT 1 FOR KEY SHARE SKIP LOCKED
+        ) AS u
+        CROSS JOIN LATERAL (
+            SELECT user_id, generation, revoked_at FROM sessions WHERE id = one.session_id
+            LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) AS s
+        CROSS JOIN LATERAL (
+            SELECT id, session_id, used_at, revoked_at FROM refresh_tokens WHERE token_hash = one.token_hash
+            LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) AS t
+        WHERE u.version = one.user_version
+            AND s.user_id = one.user_id AND s.generation = one.generation AND s.revoked_at IS NULL
+            AND t.session_id = one.session_id AND t.used_at IS NULL AND t.revoked_at IS NULL
     ), used AS (
-        UPDATE refresh_tokens AS t SET used_at = given.now
-        FROM given JOIN locked ON locked.id = given.session_id
-        WHERE t.token_hash = given.token_hash AND t.session_id = given.session_id
-            AND t.used_at IS NULL AND t.revoked_at IS NULL
-        RETURNING t.session_id
+        UPDATE refresh_tokens AS t SET used_at = locked.now
+        FROM locked
+        WHERE t.id = locked.token_id
+        RETURNING locked.*
     ), rotated AS (
         UPDATE sessions AS s SET
-            generation = given.generation + 1,
-            last_refresh_at = given.now,
-            idle_expires_at = given.idle_expires_at
-        FROM given JOIN used ON used.session_id = given.session_id
-        WHERE s.id = given.session_id
-        RETURNING s.id
+            generation = used.generation + 1,
+            last_refresh_at = used.now,
+            idle_expires_at = used.idle_expires_at
+        FROM used
+        WHERE s.id = used.session_id
+        RETURNING used.*
     )
     INSERT INTO refresh_tokens (id, session_id, user_id, generation, token_hash, expires_at, user_agent, ip_address,
         created_at)
-    SELECT given.next_id, given.session_id, given.user_id, given.generation + 1, given.next_token_hash,
-        given.idle_expires_at, given.user_agent, given.ip_address, given.now
-    FROM given JOIN rotated ON rotated.id = given.session_id
+    SELECT next_id, session_id, user_id, generation + 1, next_token_hash, idle_expires_at, user_agent, ip_address, now
+    FROM rotated
     RETURNING session_id";

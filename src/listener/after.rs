@@ -5,9 +5,10 @@ use std::task::{Context, Poll};
 
 /// A future that goes on only after the tasks that are ready when it is woken.
 ///
-/// Each call of a connection wakes it when it has an answer. tokio runs a task that another one has woken next, so that every
-/// answer would be written by itself, in a system call that costs more than many calls do; after the others, the connection
-/// finds all of their answers. Where there are no others, nothing is lost but the way to the end of an empty queue.
+/// Each call of a connection wakes it when it has an answer. tokio runs a task that another one has woken next, so that
+/// every answer would be written by itself, in a system call that costs more than many calls do; after the others, the
+/// connection finds all of their answers. Where there are no others, nothing is lost but the way to the end of an empty
+/// queue.
 pub(super) struct After<F> {
     inner: F,
     has_waited: bool,

@@ -163,12 +163,12 @@ pub(super) struct WatchedBody {
 /// connection: pieces of the size of a frame bound what a client can have wait there.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// An answer up to this length is handed over as it is. If its client never gives it window, it waits in the connection and
-/// takes no more memory there than the record of its stream does.
+/// An answer up to this length is handed over as it is. If its client never gives it window, it waits in the connection
+/// and takes no more memory there than the record of its stream does.
 const SMALL_BYTES: usize = 1024;
 
-/// What is handed over last of a longer one. hyper takes it only when there is window for everything before it; without it, the task
-/// would be over while the answer waits for a window that never comes.
+/// What is handed over last of a longer one. hyper takes it only when there is window for everything before it; without
+/// it, the task would be over while the answer waits for a window that never comes.
 const LAST_PIECE_BYTES: usize = 1;
 
 impl WatchedBody {

@@ -113,3 +113,23 @@ pub(crate) async fn sessions_for_token(
     });
     Ok(found.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::padded;
+
+    #[test]
+    fn lists_are_filled_up_and_never_cut() {
+        for count in 0..40 {
+            let keys: Vec<usize> = (0..count).collect();
+            let filled = padded(keys.clone());
+            assert_eq!(filled.len(), if count == 0 { 0 } else { count.max(16) });
+            assert_eq!(
+                filled.into_iter().collect::<HashSet<_>>(),
+                keys.into_iter().collect()
+            );
+        }
+    }
+}

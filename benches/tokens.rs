@@ -86,11 +86,7 @@ async fn compare(
     let mut no_ops = Vec::new();
     for _ in 0..settings::rounds() {
         commits.push(limits::commits_per_second(database, sessions, span).await);
-        let channel = no_op.channel();
-        let load = closed_loop(sessions, WARM_UP, span, move |_| {
-            no_op::call(channel.clone(), DEADLINE)
-        });
-        no_ops.push(load.await.all_good().rate());
+        no_ops.push(no_ops_per_second(no_op, sessions, span).await);
         let mut live = Vec::new();
         for user in 0..sessions {
             live.push(Mutex::new(refresh_token(server, user).await));
@@ -115,11 +111,13 @@ async fn compare(
     report.measure("RefreshTokens", name, &case, "calls/s", &rates);
     report.measure("RefreshTokens p99", name, &case, "ms", &latencies);
     // One commit after one empty call, as if the exchange itself took no time.
-    let limit = |(commits, no_ops): (&f64, &f64)| 1.0 / (1.0 + commits / no_ops);
-    let limits: Vec<f64> = commits.iter().zip(&no_ops).map(limit).collect();
     if sessions == 1 {
+        let rounds = commits.iter().zip(&no_ops);
+        let most: Vec<f64> = rounds
+            .map(|(commit, empty)| 1.0 / (1.0 + commit / empty))
+            .collect();
         let figure = "a no-op RPC and a commit, one after the other ÷ commits of one row";
-        report.figure(figure, name, &case, "", &limits, None);
+        report.figure(figure, name, &case, "", &most, None);
     }
     let values = ratios(&rates, &commits);
     let target = Some(targets::REFRESH_TO_COMMITS);
@@ -131,6 +129,14 @@ async fn compare(
         &values,
         target,
     );
+}
+
+async fn no_ops_per_second(no_op: &no_op::NoOp, in_flight: usize, span: Duration) -> f64 {
+    let channel = no_op.channel();
+    let load = closed_loop(in_flight, WARM_UP, span, move |_| {
+        no_op::call(channel.clone(), DEADLINE)
+    });
+    load.await.all_good().rate()
 }
 
 /// Rounds of parallel exchanges of one refresh token.

@@ -295,8 +295,8 @@ macro_rules! relocated_tables {
             }
         )+
 
-        /// The tables and the columns that are moved. The rest is made anew by the target: the numbers of events and
-        /// the transactions that they are of.
+        /// The tables and the columns that are moved. The rest is made anew by the target: the days of sessions,
+        /// the numbers of events and the transactions that they are of.
         pub const RELOCATED_COLUMNS: &[(&str, &[&str])] = &[
             $((stringify!($table), &[$(<$table::$column as Column>::NAME),+])),+
         ];

@@ -187,8 +187,8 @@ impl QueryFragment<Pg> for Rotate {
     }
 }
 
-/// What is done with the values, which every step hands on to the next. The last step takes them from the updates, so that
-/// the tokens before are used by then: only one of a session is live.
+/// What is done with the values, which every step hands on to the next: nothing is looked up twice, and nothing happens
+/// that the step before did not do.
 ///
 /// Every row is found by its key, and what it has to be is looked at afterwards (the limits keep the two apart). A planner
 /// that knows little of the tables yet would read all live sessions otherwise, and the connection would keep that plan.

@@ -61,6 +61,8 @@ diesel::table! {
         revoked_at -> Nullable<UtcTimestamp>,
         revoke_reason -> Nullable<Text>,
         created_at -> UtcTimestamp,
+        /// Made by the database of `idle_expires_at`.
+        idle_expires_day -> UtcTimestamp,
     }
 }
 

@@ -18,6 +18,7 @@ mod lost_responses;
 mod other_tokens;
 mod overload;
 mod provider_keys;
+mod refresh_plans;
 mod refresh_races;
 mod refresh_tokens;
 mod rehashing;
@@ -52,6 +53,7 @@ pub fn tests() -> Vec<Behaviour> {
         other_tokens::tests(),
         overload::tests(),
         provider_keys::tests(),
+        refresh_plans::tests(),
         refresh_races::tests(),
         refresh_tokens::tests(),
         rehashing::tests(),

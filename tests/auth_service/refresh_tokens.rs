@@ -12,7 +12,6 @@ use crate::session_service::calls::{
     refresh_as, revoke, session, set_password, sign_in_to, signed_in_again, unblock,
 };
 use crate::support::{Backend, Behaviour, Clients, Test, behaviours};
-use crate::systems::plans::{echoed_statements, explain_on_sqlite, spawn_with_echo};
 
 pub fn tests() -> Vec<Behaviour> {
     behaviours![
@@ -24,7 +23,6 @@ pub fn tests() -> Vec<Behaviour> {
         r07_a_token_or_session_that_was_removed_by_hand_is_refused,
         r10_a_token_works_for_its_application_only,
         r11_tokens_are_stored_as_digests_only,
-        an_exchange_finds_every_row_by_its_key,
         t11_what_is_not_a_refresh_token_is_refused,
     ]
 }
@@ -334,50 +332,6 @@ async fn r11_tokens_are_stored_as_digests_only(t: Test) {
             assert!(!everything.contains(form), "the token is stored");
         }
     }
-}
-
-async fn an_exchange_finds_every_row_by_its_key(t: Test) {
-    let server = spawn_with_echo(&t, &[]).await;
-    let (_, tokens) = server.signed_in("ada@example.com").await;
-    let before = echoed_statements(&server).len();
-    server.refresh(&tokens.refresh_token).await.unwrap();
-    let statements = echoed_statements(&server).split_off(before);
-    let mut plans = String::new();
-    for statement in statements {
-        let verb = statement.split(' ').next().unwrap_or_default();
-        if ["SELECT", "WITH", "UPDATE", "INSERT"].contains(&verb) {
-            plans += &match t.backend {
-                Backend::Postgres => kept_plan(&t, &statement).await,
-                Backend::Sqlite => explain_on_sqlite(&t, &statement),
-            };
-        }
-    }
-    let (by_key, whole) = match t.backend {
-        Backend::Postgres => ("Index Cond: (token_hash = one.token_hash)", "Seq Scan"),
-        Backend::Sqlite => ("INDEX refresh_tokens_token_hash_key (token_hash=?)", "SCAN "),
-    };
-    assert!(plans.contains(by_key) && !plans.contains(whole), "{plans}");
-    // The live sessions of everybody, and the live tokens.
-    assert!(!plans.contains("_live_"), "{plans}");
-}
-
-/// Returns the plan of a statement that a connection of the service keeps, made while the tables have hardly any rows.
-async fn kept_plan(t: &Test, statement: &str) -> String {
-    let parameters = (1..).take_while(|number| statement.contains(&format!("${number}")));
-    let arguments = vec!["'{}'"; parameters.count()].join(", ");
-    let query = format!(
-        "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan;
-         PREPARE kept AS {statement}; EXPLAIN EXECUTE kept({arguments})"
-    );
-    let mut plan = t
-        .sql_values(&query)
-        .await
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>();
-    plan.push(String::new());
-    t.sql("DEALLOCATE ALL; RESET ALL").await.unwrap();
-    plan.join("\n")
 }
 
 async fn t11_what_is_not_a_refresh_token_is_refused(t: Test) {

@@ -1,11 +1,12 @@
 //! `identity purge`, and the same done by the running server.
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use identity::proto::identity::v1::{
     CreateEmailVerificationRequest, CreatePasswordResetRequest, GetLockoutRequest, SignOutRequest,
     get_lockout_request::Subject,
 };
 
+use crate::session_service::calls::id_in_sql;
 use crate::support::{Backend, Behaviour, Clients, PASSWORD, Test, behaviours, eventually, new_user};
 
 pub fn tests() -> Vec<Behaviour> {
@@ -14,6 +15,7 @@ pub fn tests() -> Vec<Behaviour> {
         rag_11_sessions_tokens_attempts_and_lockouts_are_removed_once_they_mean_nothing,
         rag_11_the_running_server_removes_the_same,
         rag_11_what_can_still_mean_something_stays,
+        rag_11_sessions_that_ran_out_go_a_week_later,
         rag_11_sessions_that_were_ended_go_a_week_later,
         rag_11_attempts_are_kept_as_long_as_configured,
         events_are_kept_as_long_as_configured,
@@ -200,6 +202,37 @@ async fn rag_11_what_can_still_mean_something_stays(t: Test) {
     };
     let response = server.security().get_lockout(lockout).await.unwrap().into_inner();
     assert_eq!(response.lockout.unwrap().failed_attempts, 3);
+}
+
+/// To the minute, though they are looked for by the day.
+async fn rag_11_sessions_that_ran_out_go_a_week_later(t: Test) {
+    let server = t.start().await;
+    server.wait_until_settled().await;
+    let (_, kept) = server.signed_in("ada@example.com").await;
+    let (_, over) = server.signed_in("grace@example.com").await;
+    let minute = TimeDelta::minutes(1);
+    for (tokens, margin) in [(&kept, minute), (&over, -minute)] {
+        let id = id_in_sql(&t, &tokens.session_id);
+        let ran_out = Utc::now() - TimeDelta::days(7) + margin;
+        let time = match t.backend {
+            Backend::Sqlite => ran_out.timestamp_micros().to_string(),
+            Backend::Postgres => format!("'{}'", ran_out.to_rfc3339()),
+        };
+        t.sql(&format!(
+            "UPDATE sessions SET idle_expires_at = {time} WHERE id = {id}"
+        ))
+        .await
+        .unwrap();
+    }
+
+    assert_removed(&t, [0, 1, 0, 0, 0, 0, 0]).await;
+
+    let left = format!(
+        "SELECT count(*) AS value FROM sessions WHERE id = {}",
+        id_in_sql(&t, &kept.session_id)
+    );
+    assert_eq!(t.sql_value(&left).await.as_deref(), Some("1"));
+    assert_eq!(count(&t, "sessions").await, 1);
 }
 
 /// However long they could have gone on.

@@ -121,7 +121,7 @@ async fn num_11_down_takes_back_as_many_steps_as_asked(t: Test) {
         "nothing to revert: no step was asked for\n"
     );
     assert_eq!(
-        migrate(&t, &["down", "--steps", "10"]).await,
+        migrate(&t, &["down", "--steps", &count()]).await,
         MIGRATIONS
             .iter()
             .rev()

@@ -24,7 +24,7 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The names of the migrations, oldest first.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     "2026-11-21-000001_create_users",
     "2026-11-21-000002_create_request_ids",
     "2026-11-21-000003_create_sessions",
@@ -35,6 +35,7 @@ const MIGRATIONS: [&str; 10] = [
     "2026-11-21-000008_create_user_events",
     "2026-11-21-000009_create_oauth_accounts",
     "2026-11-21-000010_add_imported_password_hashes",
+    "2026-11-22-000011_keep_indexes_on_refresh",
 ];
 
 /// How many migrations there are.

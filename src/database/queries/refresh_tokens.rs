@@ -81,20 +81,26 @@ async fn exchange_of(
     Ok(used_at.flatten().map(|time| time.0))
 }
 
-/// Revokes the live tokens of sessions.
+/// Revokes the live tokens of sessions that this transaction has locked, which are known by their generations.
 pub(super) async fn revoke_of_sessions(
     tx: &mut Connection,
-    sessions: &[StoredUuid],
+    mut sessions: Vec<(StoredUuid, i64)>,
     now: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
-    let live = refresh_tokens::table
-        .filter(refresh_tokens::session_id.eq_any(sessions))
-        .filter(refresh_tokens::used_at.is_null())
-        .filter(refresh_tokens::revoked_at.is_null());
-    diesel::update(live)
-        .set(refresh_tokens::revoked_at.eq(Some(StoredTime(now))))
-        .execute(tx)
-        .await?;
+    sessions.sort_unstable_by_key(|(_, generation)| *generation);
+    for same in sessions.chunk_by(|(_, one), (_, other)| one == other) {
+        let [(_, generation), ..] = same else { continue };
+        let ids = same.iter().map(|(id, _)| *id);
+        let live = refresh_tokens::table
+            .filter(refresh_tokens::session_id.eq_any(ids))
+            .filter(refresh_tokens::generation.eq(*generation))
+            .filter(refresh_tokens::used_at.is_null())
+            .filter(refresh_tokens::revoked_at.is_null());
+        diesel::update(live)
+            .set(refresh_tokens::revoked_at.eq(Some(StoredTime(now))))
+            .execute(tx)
+            .await?;
+    }
     Ok(())
 }
 

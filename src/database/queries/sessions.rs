@@ -99,14 +99,15 @@ pub(super) async fn make_room(
         let live = sessions::table
             .filter(sessions::id.eq_any(ids))
             .filter(sessions::revoked_at.is_null());
-        diesel::update(live)
+        let ended: Vec<(StoredUuid, i64)> = diesel::update(live)
             .set((
                 sessions::revoked_at.eq(Some(StoredTime(now))),
                 sessions::revoke_reason.eq(Some(StoredName(SessionEndReason::SessionLimit))),
             ))
-            .execute(tx)
+            .returning((sessions::id, sessions::generation))
+            .get_results(tx)
             .await?;
-        refresh_tokens::revoke_of_sessions(tx, ids, now).await?;
+        refresh_tokens::revoke_of_sessions(tx, ended, now).await?;
     }
     Ok(())
 }
@@ -235,7 +236,7 @@ async fn end_locked(
         ))
         .execute(tx)
         .await?;
-    refresh_tokens::revoke_of_sessions(tx, &[session.id.into()], now).await?;
+    refresh_tokens::revoke_of_sessions(tx, vec![(session.id.into(), session.generation)], now).await?;
     user_events::record(tx, event).await?;
     session.ended = Some((now, reason));
     Ok(session)
@@ -308,9 +309,11 @@ pub(crate) async fn purge(
     let before = StoredTime(*now - KEPT);
     // Two questions instead of one with "or", so that each is answered from an index.
     let mut over: Vec<StoredUuid> = sessions::table
+        // The index knows the days.
+        .filter(sessions::idle_expires_day.le(before))
         .filter(sessions::idle_expires_at.lt(before))
         .select(sessions::id)
-        .order(sessions::idle_expires_at)
+        .order(sessions::idle_expires_day)
         .limit(*batch)
         .load(tx)
         .await?;

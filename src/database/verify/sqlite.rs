@@ -14,7 +14,7 @@ const DESCRIBE_SCHEMA: &str = "
     SELECT format('column %s.%s %s%s%s', tables.name, columns.name, lower(columns.type),
                   iif(columns.\"notnull\", ' not null', ''),
                   iif(columns.dflt_value IS NOT NULL, ' default', '')), ''
-    FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
+    FROM sqlite_schema AS tables, pragma_table_xinfo(tables.name) AS columns
     WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite_%'
     UNION ALL
     SELECT format('index %s on %s (%s)%s%s', indexes.name, tables.name,

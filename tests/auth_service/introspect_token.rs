@@ -27,6 +27,7 @@ pub fn tests() -> Vec<Behaviour> {
         t14_remove_password_ends_the_tokens_at_once_everywhere,
         t14_confirm_password_reset_ends_the_tokens_at_once_everywhere,
         t14_change_password_ends_every_other_session_at_once_everywhere,
+        a_token_of_the_future_is_not_active_though_it_was_good_before,
         t14_tokens_of_others_go_on,
         t14_a_block_that_is_lifted_does_not_bring_tokens_back,
         t14_rows_changed_by_hand_are_seen_at_once,
@@ -268,6 +269,19 @@ async fn t14_change_password_ends_every_other_session_at_once_everywhere(t: Test
     // The session of the caller goes on, with tokens from after the change.
     let next = scene.there.refresh(&scene.second.refresh_token).await.unwrap();
     scene.assert_goes_on(&next).await;
+}
+
+/// Its signature is remembered; what time it is is not.
+async fn a_token_of_the_future_is_not_active_though_it_was_good_before(t: Test) {
+    let server = t.start().await;
+    let (_, tokens) = server.signed_in("ada@example.com").await;
+    assert!(server.is_active(&tokens.access_token).await);
+
+    server.clock.advance(TimeDelta::minutes(-1));
+    assert!(!server.is_active(&tokens.access_token).await);
+
+    server.clock.advance(TimeDelta::minutes(1));
+    assert!(server.is_active(&tokens.access_token).await);
 }
 
 async fn t14_tokens_of_others_go_on(t: Test) {

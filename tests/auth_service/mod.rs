@@ -22,6 +22,7 @@ mod refresh_plans;
 mod refresh_races;
 mod refresh_tokens;
 mod rehashing;
+mod rotation;
 mod session_expiry;
 mod sign_in_with_id_token;
 mod sign_in_with_password;
@@ -57,6 +58,7 @@ pub fn tests() -> Vec<Behaviour> {
         refresh_races::tests(),
         refresh_tokens::tests(),
         rehashing::tests(),
+        rotation::tests(),
         session_expiry::tests(),
         sign_in_with_id_token::tests(),
         sign_in_with_password::tests(),

@@ -258,21 +258,52 @@ const COUNT_ATTEMPT: &str = "
     WHERE l.failures < $5 OR l.retry_at <= $3 OR l.retry_at > $8
     RETURNING l.last_success_at";
 
-/// The window of events after a transaction, whose id is the parameter. The smallest number is found in the index of the
-/// transactions, which `min` alone would pass by to look for it in that of the numbers; and so is the last transaction, where
-/// `EXISTS` would look through all of the table when there is none.
+/// The window of events from transaction $1 on, which ends before $2 at the latest. The smallest number is found in the
+/// index of the transactions, which `min` alone would pass by to look for it in that of the numbers; and so is the last
+/// transaction, where `EXISTS` would look through all of the table when there is none.
+///
+/// `overtaken` is the first transaction of the window, of those from $3 on, with an event that came after one of the same
+/// user which is not in the window yet. `OFFSET 0` has the events of that user looked through, and not all of the window.
 const EVENT_WINDOW: &str = "
-    SELECT pg_snapshot_xmin(present)::text::bigint AS window_end,
+    WITH bounds AS MATERIALIZED (
+        SELECT present, least(pg_snapshot_xmin(present), $2::bigint::text::xid8) AS window_end
+        FROM pg_current_snapshot() AS present
+    )
+    SELECT window_end::text::bigint AS window_end,
            pg_snapshot_xmax(present)::text::bigint AS transactions_end,
            coalesce((
                SELECT transaction_id FROM user_events ORDER BY transaction_id DESC LIMIT 1
-           ) >= pg_snapshot_xmin(present), false) AS has_held_back,
+           ) >= window_end, false) AS has_held_back,
            (
                SELECT min(sequence + 0) FROM user_events
-               WHERE transaction_id < pg_snapshot_xmin(present)
-                 AND transaction_id >= $1::bigint::text::xid8
-           ) AS first_sequence
-    FROM pg_current_snapshot() AS present";
+               WHERE transaction_id < window_end AND transaction_id >= $1::bigint::text::xid8
+           ) AS first_sequence,
+           (
+               SELECT min(later.transaction_id::text::bigint)
+               FROM user_events AS held_back CROSS JOIN LATERAL (
+                   SELECT transaction_id, sequence FROM user_events WHERE user_id = held_back.user_id OFFSET 0
+               ) AS later
+               WHERE held_back.transaction_id >= window_end
+                   AND later.sequence > held_back.sequence
+                   AND later.transaction_id < window_end
+                   AND later.transaction_id >= $3::bigint::text::xid8
+           ) AS overtaken
+    FROM bounds";
+
+/// Returns the window of the events from a transaction on, which ends before `end_at_most`, when those of the transactions
+/// before `told` have been told.
+async fn event_window(
+    connection: &mut Connection,
+    from: i64,
+    end_at_most: i64,
+    told: i64,
+) -> Result<queries::user_events::WindowRow, DatabaseError> {
+    let window = diesel::sql_query(EVENT_WINDOW)
+        .bind::<BigInt, _>(from)
+        .bind::<BigInt, _>(end_at_most)
+        .bind::<BigInt, _>(told);
+    Ok(window.get_result(connection).await?)
+}
 
 /// Events of the transactions of a window.
 fn in_window(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::{Instrumentation, SimpleConnection};
 use diesel::expression::BoxableExpression;
 use diesel::prelude::{BoolExpressionMethods, Connection as _, ExpressionMethods};
-use diesel::sql_types::{Bool, Nullable};
+use diesel::sql_types::{BigInt, Bool, Nullable};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
@@ -252,8 +252,20 @@ const EVENT_WINDOW: &str = "
     SELECT coalesce(max(seq), 0) + 1 AS window_end,
            coalesce(max(seq), 0) + 1 AS transactions_end,
            0 AS has_held_back,
-           (SELECT min(sequence) FROM user_events WHERE sequence >= ?1) AS first_sequence
+           (SELECT min(sequence) FROM user_events WHERE sequence >= ?1) AS first_sequence,
+           NULL AS overtaken
     FROM sqlite_sequence WHERE name = 'user_events'";
+
+/// Returns the window of the events from a number on. Transactions come one after the other: the last of them ends it.
+async fn event_window(
+    connection: &mut Connection,
+    from: i64,
+    _end_at_most: i64,
+    _told: i64,
+) -> Result<queries::user_events::WindowRow, DatabaseError> {
+    let window = diesel::sql_query(EVENT_WINDOW).bind::<BigInt, _>(from);
+    Ok(diesel_async::RunQueryDsl::get_result(window, connection).await?)
+}
 
 /// Events with the numbers of a window: the number stands for the transaction.
 fn in_window(

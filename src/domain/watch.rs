@@ -3,9 +3,10 @@
 //! On PostgreSQL, neither the numbers of events nor the ids of their transactions are in the order of commits. What is
 //! certain is this: once no transaction below some id is running (`pg_snapshot_xmin`), all of their events are there.
 //! Whoever follows the events reads them in *windows* between two such ids, and in the order of their numbers
-//! inside. A transaction that waited for another one's lock on a user is never in an earlier window than that one, and
-//! takes its numbers after it: the changes of a user come in the order in which they took effect. The position inside a
-//! window says which window it is, so that the rest of it is the same for whoever reads on.
+//! inside. A transaction that waited for another one's lock on a user takes its numbers after it. It may have the lower id
+//! of the two, if it had written something before; then a third one between them that goes on would have it in an earlier
+//! window, so such a window ends before both. The changes of a user come in the order in which they took effect. The
+//! position inside a window says which window it is, so that the rest of it is the same for whoever reads on.
 //!
 //! On SQLite, which has one writer, the number of an event stands for the id of its transaction.
 

@@ -45,7 +45,7 @@ impl UserEventRepository {
 
     /// Returns where the events end, without looking for any.
     pub async fn end(&self) -> Result<EventWindow, DatabaseError> {
-        self.window_after(i64::MAX).await
+        read_primary!(self.database, user_events::end, ())
     }
 
     /// Returns the next events of a window.

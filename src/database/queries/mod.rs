@@ -18,7 +18,7 @@ pub(crate) mod user_events;
 pub(crate) mod users;
 
 use super::{
-    Backend, COUNT_ATTEMPT, Connection, EVENT_WINDOW, adopt_events, email_has_prefix, in_window,
+    Backend, COUNT_ATTEMPT, Connection, adopt_events, email_has_prefix, event_window, in_window,
     insert_free_users, insert_user_events, keep_user, lock_session, lock_signing_keys, lock_user,
     lock_user_to_delete,
 };

@@ -9,7 +9,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Backend, Connection, EVENT_WINDOW, adopt_events, in_window, insert_user_events};
+use super::{Backend, Connection, adopt_events, event_window, in_window, insert_user_events};
 use crate::database::DatabaseError;
 use crate::database::event_commits::note_event;
 use crate::database::rows::UserEventRow;
@@ -114,8 +114,9 @@ pub(crate) async fn delete_old(
     )
 }
 
+/// A window as the database tells of it.
 #[derive(QueryableByName)]
-struct WindowRow {
+pub(in crate::database) struct WindowRow {
     #[diesel(sql_type = BigInt)]
     window_end: i64,
     #[diesel(sql_type = BigInt)]
@@ -124,23 +125,48 @@ struct WindowRow {
     has_held_back: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
     first_sequence: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    overtaken: Option<i64>,
 }
 
-/// Returns the window of the events that come after those of the transactions before `from`.
+/// Returns the window of the events from a transaction on, when those of the transactions before `told` have been told.
+///
+/// It ends before the first transaction that may be running. A transaction that changes a user after another one did may
+/// have the lower id of the two all the same, and a third one between them that goes on would part them: then the window
+/// ends before both, which may part others.
+async fn window(
+    connection: &mut Connection,
+    from: i64,
+    told: i64,
+) -> Result<EventWindow, DatabaseError> {
+    let mut end_at_most = i64::MAX;
+    loop {
+        let row = event_window(connection, from, end_at_most, told).await?;
+        match row.overtaken {
+            Some(transaction) => end_at_most = transaction,
+            None => {
+                return Ok(EventWindow {
+                    to: row.window_end,
+                    first: row.first_sequence,
+                    has_held_back: row.has_held_back,
+                    end: row.transactions_end,
+                });
+            }
+        }
+    }
+}
+
+/// Returns the window of the events that come after those of the transactions before `from`, which have been told.
 pub(crate) async fn window_after(
     connection: &mut Connection,
     from: &i64,
 ) -> Result<EventWindow, DatabaseError> {
-    let row: WindowRow = diesel::sql_query(EVENT_WINDOW)
-        .bind::<BigInt, _>(*from)
-        .get_result(connection)
-        .await?;
-    Ok(EventWindow {
-        to: row.window_end,
-        first: row.first_sequence,
-        has_held_back: row.has_held_back,
-        end: row.transactions_end,
-    })
+    window(connection, *from, *from).await
+}
+
+/// Returns the window after all events that are there, for whoever has been told of none.
+pub(crate) async fn end(connection: &mut Connection, (): &()) -> Result<EventWindow, DatabaseError> {
+    window(connection, i64::MAX, 0).await
 }
 
 /// Returns the next events of a window that match a filter.

@@ -1,13 +1,16 @@
 //! In which order changes are told, and that none is left out, whoever commits when.
 
 use futures_util::future::join_all;
+use identity::domain::{EventCursor, ReadWindow, UserEventType as DomainEventType, WatchFilter};
 use identity::proto::identity::v1::UserEventType;
+use identity::repositories::UserEventRepository;
 use uuid::Uuid;
 
 use super::rename;
 use super::watching::{Copy, Watch, after, from_beginning, table};
 use crate::faults::blocker::Blocker;
 use crate::support::{Backend, Behaviour, Clients, Test, behaviours, eventually, postgres_only};
+use crate::systems::repository::database;
 
 pub fn tests() -> Vec<Behaviour> {
     [
@@ -21,6 +24,8 @@ pub fn tests() -> Vec<Behaviour> {
             a_change_that_commits_late_is_not_left_out,
             a_change_that_commits_late_is_not_left_out_of_a_resumed_stream,
             changes_of_one_user_come_in_the_order_in_which_they_took_effect,
+            a_transaction_between_two_does_not_part_them,
+            whoever_begins_between_the_two_is_told_of_both,
             a_change_that_is_given_up_holds_back_nothing_for_good,
         ],
     ]
@@ -220,25 +225,97 @@ async fn a_change_that_commits_late_is_not_left_out_of_a_resumed_stream(t: Test)
 }
 
 /// The transaction that began first changes the user last, because it had to wait.
+/// Deletes a user as another program does, with its event.
+fn delete_by_hand(user_id: &str) -> String {
+    format!(
+        "DELETE FROM users WHERE id = '{user_id}';
+         INSERT INTO user_events (user_id, type, actor_kind, correlation_id)
+         VALUES ('{user_id}', 'user_deleted', 'operator', 'by-hand')"
+    )
+}
+
+/// Begins a transaction that has an id.
+async fn begin(t: &Test) -> Blocker {
+    Blocker::holding(&t.database_url(), "SELECT pg_current_xact_id()").await
+}
+
 async fn changes_of_one_user_come_in_the_order_in_which_they_took_effect(t: Test) {
     let server = t.start().await;
     let ada = server.create_user("ada@example.com").await;
     let mut watch = Watch::now(&server).await;
-    let late = Blocker::holding(&t.database_url(), "SELECT pg_current_xact_id()").await;
-    let delete = format!(
-        "DELETE FROM users WHERE id = '{0}';
-         INSERT INTO user_events (user_id, type, actor_kind, correlation_id)
-         VALUES ('{0}', 'user_deleted', 'operator', 'by-hand')",
-        ada.id
-    );
+    let late = begin(&t).await;
 
     rename(&server, &ada, "Ada").await;
     wait_until_held_back(&server).await;
-    late.execute(&delete).await.unwrap();
+    late.execute(&delete_by_hand(&ada.id)).await.unwrap();
     late.execute("COMMIT").await.unwrap();
 
     assert_eq!(watch.change().await.r#type(), UserEventType::UserUpdated);
     assert_eq!(watch.change().await.r#type(), UserEventType::UserDeleted);
+}
+
+/// The one that deletes the user has begun before the one that renamed it, and a third one in between goes on.
+async fn a_transaction_between_two_does_not_part_them(t: Test) {
+    let server = t.start().await;
+    let ada = server.create_user("ada@example.com").await;
+    let bob = server.create_user("bob@example.com").await;
+    let mut watch = Watch::now(&server).await;
+    let first = Blocker::holding(&t.database_url(), &change_by_hand(&bob.id, "Bob")).await;
+    let late = begin(&t).await;
+    let between = begin(&t).await;
+
+    rename(&server, &ada, "Ada").await;
+    wait_until_held_back(&server).await;
+    late.execute(&delete_by_hand(&ada.id)).await.unwrap();
+    late.execute("COMMIT").await.unwrap();
+    first.execute("COMMIT").await.unwrap();
+
+    // Nothing is in the way of this one: it has begun before all of them.
+    assert_eq!(watch.change().await.user.unwrap().full_name, "Bob");
+    between.release().await;
+    assert_eq!(watch.change().await.r#type(), UserEventType::UserUpdated);
+    assert_eq!(watch.change().await.r#type(), UserEventType::UserDeleted);
+}
+
+async fn whoever_begins_between_the_two_is_told_of_both(t: Test) {
+    let server = t.start().await;
+    let ada = server.create_user("ada@example.com").await;
+    let events = UserEventRepository::new(database(&t, &[]));
+    let late = begin(&t).await;
+    let between = begin(&t).await;
+    rename(&server, &ada, "Ada").await;
+    late.execute(&delete_by_hand(&ada.id)).await.unwrap();
+    late.execute("COMMIT").await.unwrap();
+
+    let begin_at = events.end().await.unwrap().to;
+
+    between.release().await;
+    // Whatever goes on in other databases of the cluster comes to an end.
+    let window = eventually("both are in a window", async || {
+        let window = events.window_after(begin_at).await.unwrap();
+        (!window.has_held_back).then_some(window)
+    })
+    .await;
+    let read = ReadWindow {
+        after: EventCursor {
+            from: begin_at,
+            to: window.to,
+            sequence: 0,
+        },
+        filter: WatchFilter::default(),
+        limit: 10,
+    };
+    let told = events.read_window(read).await.unwrap();
+    // A transaction of another database of the cluster may have been older than the user.
+    let types: Vec<_> = told
+        .iter()
+        .map(|one| one.event.event_type)
+        .filter(|event_type| *event_type != DomainEventType::UserCreated)
+        .collect();
+    assert_eq!(
+        types,
+        [DomainEventType::UserUpdated, DomainEventType::UserDeleted]
+    );
 }
 
 async fn a_change_that_is_given_up_holds_back_nothing_for_good(t: Test) {

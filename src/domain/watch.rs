@@ -38,6 +38,13 @@ impl EventCursor {
         }
     }
 
+    /// Tells whether every event of the transactions before this one has been read. In the middle of a window that reaches
+    /// beyond it, some may be left.
+    #[must_use]
+    pub const fn is_past(&self, transaction: i64) -> bool {
+        self.from >= transaction
+    }
+
     /// Tells whether nothing is left in the window.
     #[must_use]
     pub const fn is_at_end_of_window(&self) -> bool {
@@ -171,4 +178,21 @@ pub struct UserChangeSeen {
     pub event: UserEvent,
     /// The user; `None` if it is deleted.
     pub user: Option<User>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EventCursor;
+
+    #[test]
+    fn in_the_middle_of_a_window_its_transactions_are_not_past() {
+        let middle = EventCursor {
+            from: 10,
+            to: 20,
+            sequence: 7,
+        };
+        assert!(middle.is_past(10) && !middle.is_past(11) && !middle.is_past(20));
+        let end = EventCursor::before(20);
+        assert!(end.is_past(20) && !end.is_past(21));
+    }
 }

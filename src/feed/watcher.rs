@@ -198,7 +198,7 @@ impl Watcher {
             // A tail that cannot look has nothing to say.
             TimerInstant::now() >= self.next_checkpoint && place.as_of > self.told_as_of
         } else {
-            place.cursor.to >= self.goal
+            place.cursor.is_past(self.goal)
         };
         is_time.then_some(*place)
     }

@@ -3,11 +3,12 @@
 use futures_util::future::join_all;
 use identity::domain::{EventCursor, ReadWindow, UserEventType as DomainEventType, WatchFilter};
 use identity::proto::identity::v1::UserEventType;
+use identity::proto::identity::v1::watch_users_response::Content;
 use identity::repositories::UserEventRepository;
 use uuid::Uuid;
 
 use super::rename;
-use super::watching::{Copy, Watch, after, from_beginning, table};
+use super::watching::{Copy, Watch, after, from_beginning, from_now, table};
 use crate::faults::blocker::Blocker;
 use crate::support::{Backend, Behaviour, Clients, Test, behaviours, eventually, postgres_only};
 use crate::systems::repository::database;
@@ -26,6 +27,7 @@ pub fn tests() -> Vec<Behaviour> {
             changes_of_one_user_come_in_the_order_in_which_they_took_effect,
             a_transaction_between_two_does_not_part_them,
             whoever_begins_between_the_two_is_told_of_both,
+            what_was_held_back_is_told_before_the_first_checkpoint,
             a_change_that_is_given_up_holds_back_nothing_for_good,
         ],
     ]
@@ -316,6 +318,26 @@ async fn whoever_begins_between_the_two_is_told_of_both(t: Test) {
         types,
         [DomainEventType::UserUpdated, DomainEventType::UserDeleted]
     );
+}
+
+/// Of more than one page.
+async fn what_was_held_back_is_told_before_the_first_checkpoint(t: Test) {
+    const USERS: usize = 450;
+    let server = t.start().await;
+    let old = begin(&t).await;
+    for number in 0..USERS {
+        server.create_user(&format!("{number}@example.com")).await;
+    }
+    let mut watch = Watch::begin(&server, from_now()).await.unwrap();
+    wait_until_held_back(&server).await;
+
+    old.release().await;
+
+    for told in 0..USERS {
+        let next = watch.next().await;
+        assert!(matches!(next, Content::Change(_)), "{told} told: {next:?}");
+    }
+    watch.checkpoint().await;
 }
 
 async fn a_change_that_is_given_up_holds_back_nothing_for_good(t: Test) {

@@ -263,7 +263,9 @@ const COUNT_ATTEMPT: &str = "
 /// transaction, where `EXISTS` would look through all of the table when there is none.
 ///
 /// `overtaken` is the first transaction of the window, of those from $3 on, with an event that came after one of the same
-/// user which is not in the window yet. `OFFSET 0` has the events of that user looked through, and not all of the window.
+/// user which is not in the window yet. Only events since the first of those are looked through, which are found by their
+/// numbers (the casts keep the planner from reading the window, which may be all of the table); and nothing is while a
+/// transaction goes on and all before it has been told.
 const EVENT_WINDOW: &str = "
     WITH bounds AS MATERIALIZED (
         SELECT present, least(pg_snapshot_xmin(present), $2::bigint::text::xid8) AS window_end
@@ -279,14 +281,17 @@ const EVENT_WINDOW: &str = "
                WHERE transaction_id < window_end AND transaction_id >= $1::bigint::text::xid8
            ) AS first_sequence,
            (
-               SELECT min(later.transaction_id::text::bigint)
-               FROM user_events AS held_back CROSS JOIN LATERAL (
-                   SELECT transaction_id, sequence FROM user_events WHERE user_id = held_back.user_id OFFSET 0
-               ) AS later
-               WHERE held_back.transaction_id >= window_end
-                   AND later.sequence > held_back.sequence
-                   AND later.transaction_id < window_end
-                   AND later.transaction_id >= $3::bigint::text::xid8
+               SELECT min(later.transaction_id::text::bigint) FROM user_events AS later
+               WHERE $3::bigint < window_end::text::bigint
+                 AND later.sequence > (SELECT min(sequence + 0) FROM user_events WHERE transaction_id >= window_end)
+                 AND later.transaction_id::text::bigint < window_end::text::bigint
+                 AND later.transaction_id::text::bigint >= $3::bigint
+                 AND EXISTS (
+                     SELECT FROM user_events AS held_back
+                     WHERE held_back.user_id = later.user_id
+                       AND held_back.transaction_id >= window_end
+                       AND held_back.sequence < later.sequence
+                 )
            ) AS overtaken
     FROM bounds";
 

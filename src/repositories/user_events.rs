@@ -43,7 +43,7 @@ impl UserEventRepository {
         read_primary!(self.database, user_events::window_after, from)
     }
 
-    /// Returns where the events end, without looking for any.
+    /// Returns where the events end, for whoever begins there.
     pub async fn end(&self) -> Result<EventWindow, DatabaseError> {
         read_primary!(self.database, user_events::end, ())
     }

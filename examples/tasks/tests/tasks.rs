@@ -22,7 +22,7 @@ mod ownership;
 mod programs;
 mod requests;
 #[path = "../../../tests/support/mod.rs"]
-#[allow(
+#[expect(
     dead_code,
     unused_imports,
     unused_macros,

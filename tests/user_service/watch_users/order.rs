@@ -226,7 +226,6 @@ async fn a_change_that_commits_late_is_not_left_out_of_a_resumed_stream(t: Test)
     }
 }
 
-/// The transaction that began first changes the user last, because it had to wait.
 /// Deletes a user as another program does, with its event.
 fn delete_by_hand(user_id: &str) -> String {
     format!(
@@ -241,6 +240,7 @@ async fn begin(t: &Test) -> Blocker {
     Blocker::holding(&t.database_url(), "SELECT pg_current_xact_id()").await
 }
 
+/// The transaction that began first changes the user last, because it had to wait.
 async fn changes_of_one_user_come_in_the_order_in_which_they_took_effect(t: Test) {
     let server = t.start().await;
     let ada = server.create_user("ada@example.com").await;

@@ -99,7 +99,7 @@ fn normalize(text: &str) -> Result<Option<Zeroizing<String>>, Invalid> {
 /// program carries (NIST SP 800-63B-4 §3.1.1.2).
 fn is_common(password: &str) -> bool {
     let lower = Zeroizing::new(password.to_lowercase());
-    is_common_password(password) || is_common_password(lower.as_str())
+    is_common_password(password) || (*lower != password && is_common_password(lower.as_str()))
 }
 
 /// Tells whether little is left of a password without the words that anyone knows who knows the user.

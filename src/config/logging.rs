@@ -1,6 +1,6 @@
 //! The log: `IDENTITY_LOG`, `IDENTITY_LOG_FORMAT`.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::variable::{Reader, Variable};
 
@@ -18,10 +18,10 @@ const LOG_FORMAT: Variable = Variable::new(
 pub(super) const VARIABLES: &[Variable] = &[LOG, LOG_FORMAT];
 
 /// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogSettings {
-    /// Which events are logged, in the syntax of `tracing_subscriber::EnvFilter`.
-    pub filter: String,
+    /// Which events are logged.
+    pub filter: Targets,
     /// How an event is written.
     pub format: LogFormat,
 }
@@ -40,8 +40,7 @@ pub enum LogFormat {
 impl LogSettings {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let filter = reader.parse(&LOG, |text| {
-            EnvFilter::try_new(text)
-                .map(|_| text.to_owned())
+            text.parse::<Targets>()
                 .map_err(|_| "must be a level or a list of module=level".to_owned())
         });
         let format = reader.parse(&LOG_FORMAT, |text| match text {

@@ -3,7 +3,6 @@
 use std::io::{IsTerminal, stderr};
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -20,14 +19,13 @@ pub struct LogGuard(());
 /// Control characters in values are escaped by both formats, so that nothing that a caller sends can forge
 /// a line or drive a terminal.
 pub fn init_log(settings: &LogSettings) -> LogGuard {
-    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_text = match settings.format {
         LogFormat::Text => true,
         LogFormat::Json => false,
         LogFormat::Auto => stderr().is_terminal(),
     };
     let registry = tracing_subscriber::registry()
-        .with(filter)
+        .with(settings.filter.clone())
         .with(filter_fn(holds_no_values));
     let result = if is_text {
         registry

@@ -7,7 +7,10 @@ use identity_tasks::config::Settings;
 use identity_tasks::database::Database;
 use identity_tasks::{server, system_clock};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The exit status for wrong usage and wrong settings (`EX_USAGE` of sysexits.h).
 const USAGE: u8 = 64;
@@ -16,10 +19,10 @@ const HELP: &str = "Usage: identity-tasks [serve | migrate up | migrate down [--
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("TASKS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter)
+    let filter = env::var("TASKS_LOG").ok().and_then(|text| text.parse().ok());
+    tracing_subscriber::registry()
+        .with(filter.unwrap_or_else(|| Targets::new().with_default(Level::INFO)))
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
         .init();
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -54,9 +54,9 @@ pub struct Health {
 impl Health {
     /// Makes the health of a server with these services, which are not serving yet.
     #[must_use]
-    pub fn new(services: Vec<&'static str>) -> Self {
+    pub fn new(services: impl IntoIterator<Item = &'static str>) -> Self {
         Self {
-            services: services.into(),
+            services: services.into_iter().collect(),
             database: watch::Sender::new(Serving::No),
             report: watch::Sender::new(ProbeReport::default()),
             is_started: Arc::default(),

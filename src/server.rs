@@ -219,8 +219,7 @@ pub async fn start(
         health.clone(),
         settings.limits,
         settings.listen.reflection,
-    )
-    .map_err(|error| StartError::Services(error.to_string()))?;
+    );
     let service = CallLayer::new(
         grpc::method_paths(),
         settings.limits.max_deadline,

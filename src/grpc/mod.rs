@@ -13,6 +13,7 @@ mod oauth_account_service;
 mod page;
 mod page_token;
 mod rate_limit;
+mod reflection;
 mod request_id;
 mod resume_token;
 mod seal;
@@ -22,10 +23,8 @@ mod status_service;
 mod user_service;
 mod violations;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
 use tonic::service::Routes;
 
 pub use auth_service::{Auth, AuthServiceImpl};
@@ -43,7 +42,6 @@ pub use user_service::{UserServiceImpl, Users};
 
 use crate::config::LimitSettings;
 use crate::health::Health;
-use crate::proto::DESCRIPTOR_SET;
 use crate::proto::grpc::health::v1::health_server::HealthServer;
 use crate::proto::identity::v1::auth_service_server::AuthServiceServer;
 use crate::proto::identity::v1::credential_service_server::CredentialServiceServer;
@@ -53,20 +51,16 @@ use crate::proto::identity::v1::session_service_server::SessionServiceServer;
 use crate::proto::identity::v1::status_service_server::StatusServiceServer;
 use crate::proto::identity::v1::user_service_server::UserServiceServer;
 use health_service::HealthServiceImpl;
+use reflection::OnDemand;
 
-/// Returns the full names of the services of this API, from the descriptors.
+/// Returns the full names of the services of this API.
 #[must_use]
-pub fn service_names() -> Vec<&'static str> {
-    descriptors()
-        .file
-        .iter()
-        .filter(|file| file.package() == "identity.v1")
-        .flat_map(|file| {
-            file.service
-                .iter()
-                .map(|service| leak(format!("{}.{}", file.package(), service.name())))
-        })
-        .collect()
+pub fn service_names() -> BTreeSet<&'static str> {
+    let services = method_paths().into_iter().filter_map(|path| {
+        let (service, _) = path.strip_prefix('/')?.split_once('/')?;
+        service.starts_with("identity.v1.").then_some(service)
+    });
+    services.collect()
 }
 
 /// Returns the status of calls that end because the server does.
@@ -79,16 +73,6 @@ pub fn ending() -> tonic::Status {
 #[must_use]
 pub fn method_paths() -> HashSet<&'static str> {
     access::accesses().into_keys().collect()
-}
-
-/// The descriptor set is part of the program and decodes; a test sees to it.
-fn descriptors() -> FileDescriptorSet {
-    FileDescriptorSet::decode(DESCRIPTOR_SET).unwrap_or_default()
-}
-
-/// A metric label lives as long as the program, and there is a fixed number of them.
-fn leak(text: String) -> &'static str {
-    Box::leak(text.into_boxed_str())
 }
 
 /// The services of this API.
@@ -119,7 +103,7 @@ pub fn routes(
     health: Health,
     limits: LimitSettings,
     has_reflection: bool,
-) -> Result<Routes, tonic_reflection::server::Error> {
+) -> Routes {
     /// What an import may bring: a thousand users of four kilobytes.
     const MAX_IMPORT_BYTES: usize = 4 * 1024 * 1024;
     let max_bytes = limits.max_request_bytes;
@@ -142,15 +126,11 @@ pub fn routes(
             HealthServer::new(HealthServiceImpl::new(health)).max_decoding_message_size(max_bytes),
         );
     if has_reflection {
-        let builder = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
-        };
         routes = routes
-            .add_service(builder().build_v1()?)
-            .add_service(builder().build_v1alpha()?);
+            .add_service(OnDemand::new(|| reflection::descriptors().build_v1()))
+            .add_service(OnDemand::new(|| reflection::descriptors().build_v1alpha()));
     }
     // Found before the service that it belongs to, whose methods take less.
     let routes = routes.into_axum_router().route_service(IMPORT_USERS, imports);
-    Ok(Routes::from(routes).prepare())
+    Routes::from(routes).prepare()
 }

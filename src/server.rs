@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -244,7 +245,7 @@ pub async fn start(
         ending: grpc::ending,
         metrics: metrics.listener.clone(),
     };
-    let grpc = tokio::spawn(grpc_port.serve(service));
+    let grpc = tokio::spawn(grpc_port.serve(service).boxed());
     let mut background = JoinSet::new();
     background.spawn(async move {
         if let Some(certificates) = certificates {
@@ -259,25 +260,24 @@ pub async fn start(
         metrics: Arc::clone(&metrics),
         clock: Arc::clone(&clock),
     };
-    background.spawn(http::serve(operations_listener, operations));
-    background.spawn({
-        let health = health.clone();
-        async move {
-            let (upkeep, feed) = (assembled.upkeep, assembled.feed);
-            match prepare(&database, &upkeep, &settings, &corrected_clock).await {
-                Ok(()) => health.set_started(),
-                Err(error) => {
-                    let _ = report_failure.send(error);
-                    return;
-                }
+    background.spawn(http::serve(operations_listener, operations).boxed());
+    let its_health = health.clone();
+    let work = async move {
+        let (upkeep, feed) = (assembled.upkeep, assembled.feed);
+        match prepare(&database, &upkeep, &settings, &corrected_clock).await {
+            Ok(()) => its_health.set_started(),
+            Err(error) => {
+                let _ = report_failure.send(error);
+                return;
             }
-            let probe = database.probe();
-            let keeping_up = upkeep.keep_up(Arc::clone(&clock));
-            let following = feed.keep_following();
-            let follow = health.follow(probe, settings.health, corrected_clock, metrics);
-            tokio::join!(keeping_up, following, follow);
         }
-    });
+        let probe = database.probe();
+        let keeping_up = upkeep.keep_up(Arc::clone(&clock));
+        let following = feed.keep_following();
+        let follow = its_health.follow(probe, settings.health, corrected_clock, metrics);
+        tokio::join!(keeping_up, following, follow);
+    };
+    background.spawn(work.boxed());
     Ok(RunningServer {
         grpc_address,
         operations_address,

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use futures_util::FutureExt;
 
 use crate::config::{ConfigError, DatabaseUrl, Settings, Sources};
 use crate::database::Database;
@@ -90,7 +91,7 @@ fn run(matches: &ArgMatches) -> Result<(), CommandError> {
         .enable_all()
         .build()
         .map_err(|error| CommandError::failed(&error))?;
-    let outcome = runtime.block_on(async {
+    let work = async {
         match name {
             "migrate" => migrate::run(settings, arguments).await,
             "config" => config::run(&settings, &sources),
@@ -103,7 +104,9 @@ fn run(matches: &ArgMatches) -> Result<(), CommandError> {
             "purge" => purge::run(settings).await,
             _ => serve::run(settings).await,
         }
-    });
+    };
+    // In a box: a runtime compiles what it runs for each of its flavours.
+    let outcome = runtime.block_on(work.boxed_local());
     // A database call that is still under way is not waited for.
     runtime.shutdown_background();
     outcome

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::DatabaseError;
 use super::pool::Lease;
+use super::work::Work;
 
 /// A connection to one of the two databases.
 pub(crate) trait DatabaseConnection: Send + Sized + 'static {
@@ -21,18 +22,12 @@ pub(crate) trait DatabaseConnection: Send + Sized + 'static {
     /// Tells whether the connection is known to be closed, without asking the database.
     fn is_closed(&mut self) -> bool;
 
-    /// Runs a query on a connection of a pool, for at most `limit`. Returns the connection, too, unless it is still in
-    /// use.
-    fn run<A, R, Q>(
+    /// Does work on a connection of a pool, for at most `limit`. Returns the connection, too, unless it is still in use.
+    fn run(
         lease: Lease<Self>,
         limit: Duration,
-        query: Q,
-        arguments: Arc<A>,
-    ) -> impl Future<Output = (Option<Lease<Self>>, Result<R, DatabaseError>)> + Send
-    where
-        A: Send + Sync + 'static,
-        R: Send + 'static,
-        Q: for<'r> Query<'r, Self, A, R> + Copy + Send + 'static;
+        work: Work<Self>,
+    ) -> impl Future<Output = (Option<Lease<Self>>, Result<(), DatabaseError>)> + Send;
 }
 
 /// A query: an `async fn` of a connection and its arguments, as the files under `queries/` define them.

@@ -5,12 +5,13 @@
 //! and committed together. One that fails is undone to its savepoint, and the others do not notice; nobody is answered
 //! before the commit. Where anything but a transaction itself fails, all are undone and each is carried out alone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
+use tracing::Span;
 
 use super::connection::Query;
 use super::event_commits::{EventCommits, noting_events};
@@ -18,27 +19,26 @@ use super::pool::{Lease, Pool, Waiting};
 use super::pools::{MAX_ATTEMPTS, Outcome, Pools, RETRY_WINDOW, pause_after};
 use super::sqlite::Connection;
 use super::together::{Overdue, Terms, Together};
+use super::work::{Work, work};
 use super::{DatabaseError, SqliteDatabase};
 use crate::telemetry::DatabaseMetrics;
 
 /// The most transactions that share a commit: the first of them waits for the last.
 const TRANSACTIONS: usize = 32;
 
-/// Runs a query, keeps its answer, and tells whether it wrote events.
-type Run = Box<dyn FnMut(&mut Connection) -> Result<bool, DatabaseError> + Send>;
-
 /// A transaction that waits to be carried out. It may be carried out more than once.
 pub(super) struct Job {
     name: &'static str,
-    run: Run,
+    work: Work<Connection>,
+    span: Span,
     waiting: Option<Waiting>,
 }
 
 /// How a transaction ended, and whether it wrote events.
-type Ended = (Outcome<()>, bool);
+type Ended = (Outcome, bool);
 
 /// The transactions that wait for each other.
-pub(super) struct GroupCommit(Together<Job, Outcome<()>>);
+pub(super) struct GroupCommit(Together<Job, Outcome>);
 
 impl GroupCommit {
     /// Nobody waits yet.
@@ -66,13 +66,22 @@ impl SqliteDatabase {
         R: Send + 'static,
         Q: for<'r> Query<'r, Connection, A, R> + Copy + Send + Sync + 'static,
     {
+        let (work, answer) = work(query, Arc::new(arguments));
+        self.commit(name, work).await?;
+        answer.take()
+    }
+
+    async fn commit(
+        self: &Arc<Self>,
+        name: &'static str,
+        work: Work<Connection>,
+    ) -> Result<(), DatabaseError> {
         let begin = Instant::now();
-        let arguments = Arc::new(arguments);
-        let kept = Arc::new(Mutex::new(None));
         for attempt in 1.. {
             let job = Job {
                 name,
-                run: run(query, Arc::clone(&arguments), Arc::clone(&kept)),
+                work: Arc::clone(&work),
+                span: Span::current(),
                 waiting: Some(self.pools.writer.waiting()),
             };
             let this = Arc::clone(self);
@@ -81,12 +90,7 @@ impl SqliteDatabase {
                 async move { carry_out(&database.pools, jobs).await }
             };
             let error = match self.group_commit.0.call(job, carry_out).await? {
-                Outcome::Committed(()) => {
-                    let answer = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    return answer.ok_or_else(|| {
-                        DatabaseError::Internal("a transaction without an answer".to_owned())
-                    });
-                }
+                Outcome::Committed => return Ok(()),
                 Outcome::Failed(error) => return Err(error),
                 Outcome::NothingDone(error) => error,
             };
@@ -100,29 +104,11 @@ impl SqliteDatabase {
     }
 }
 
-/// Returns what runs a query and keeps its answer.
-fn run<A, R, Q>(query: Q, arguments: Arc<A>, kept: Arc<Mutex<Option<R>>>) -> Run
-where
-    A: Send + Sync + 'static,
-    R: Send + 'static,
-    Q: for<'r> Query<'r, Connection, A, R> + Copy + Send + Sync + 'static,
-{
-    let runtime = Handle::current();
-    let span = tracing::Span::current();
-    Box::new(move |connection| {
-        let _entered = span.enter();
-        let work = noting_events(query(connection, &arguments));
-        let (answer, has_events) = runtime.block_on(work);
-        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer?);
-        Ok(has_events)
-    })
-}
-
 /// Carries out transactions on the writer, and tells how each ended.
 async fn carry_out(
     pools: &Pools<Connection>,
     mut jobs: Vec<Job>,
-) -> Vec<Result<Outcome<()>, DatabaseError>> {
+) -> Vec<Result<Outcome, DatabaseError>> {
     let names: Vec<&'static str> = jobs.iter().map(|job| job.name).collect();
     let lease = match pools.writer.acquire_uncounted().await {
         Ok(lease) => lease,
@@ -155,7 +141,7 @@ fn note(metrics: &DatabaseMetrics, events: &EventCommits, names: &[&'static str]
 
 async fn on_a_thread(
     mut lease: Lease<Connection>,
-    mut jobs: Vec<Job>,
+    jobs: Vec<Job>,
     limit: Duration,
 ) -> Result<Vec<Ended>, DatabaseError> {
     let runtime = Handle::current();
@@ -167,7 +153,7 @@ async fn on_a_thread(
             runtime,
             is_usable: true,
         };
-        let ended = session.group(&mut jobs);
+        let ended = session.group(&jobs);
         if session.is_usable {
             lease.mark_ready();
         }
@@ -189,17 +175,17 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn group(&mut self, jobs: &mut [Job]) -> Vec<Ended> {
+    fn group(&mut self, jobs: &[Job]) -> Vec<Ended> {
         if jobs.len() > 1
             && let Some(ended) = self.together(jobs)
         {
             return ended;
         }
-        jobs.iter_mut().map(|job| self.alone(job)).collect()
+        jobs.iter().map(|job| self.alone(job)).collect()
     }
 
     /// Carries out one transaction.
-    fn alone(&mut self, job: &mut Job) -> Ended {
+    fn alone(&mut self, job: &Job) -> Ended {
         if !self.is_usable {
             let error = DatabaseError::Unavailable("the connection was given up".to_owned());
             return (Outcome::NothingDone(error), false);
@@ -207,7 +193,7 @@ impl Session<'_> {
         if let Err(error) = self.begin() {
             return (Outcome::before_commit(error), false);
         }
-        match (job.run)(self.connection) {
+        match self.run(job) {
             Ok(has_events) => (self.commit(), has_events),
             Err(error) => {
                 self.rollback();
@@ -218,7 +204,7 @@ impl Session<'_> {
 
     /// Carries out several transactions with one commit, unless something gets in the way that is not one of them. All
     /// are undone then.
-    fn together(&mut self, jobs: &mut [Job]) -> Option<Vec<Ended>> {
+    fn together(&mut self, jobs: &[Job]) -> Option<Vec<Ended>> {
         if let Err(error) = self.begin() {
             let failed = || (Outcome::before_commit(error.clone()), false);
             return Some(jobs.iter().map(|_| failed()).collect());
@@ -237,7 +223,7 @@ impl Session<'_> {
         let commit = if outcomes.iter().any(Result::is_ok) {
             self.commit()
         } else {
-            Outcome::Committed(())
+            Outcome::Committed
         };
         let ended = outcomes.into_iter().map(|outcome| match outcome {
             Ok(has_events) => (commit.clone(), has_events),
@@ -247,15 +233,23 @@ impl Session<'_> {
     }
 
     /// Carries out one of several transactions, and undoes what it did if it fails.
-    fn in_savepoint(&mut self, job: &mut Job) -> Result<Result<bool, DatabaseError>, DatabaseError> {
+    fn in_savepoint(&mut self, job: &Job) -> Result<Result<bool, DatabaseError>, DatabaseError> {
         self.execute("SAVEPOINT one")?;
-        let outcome = (job.run)(self.connection);
+        let outcome = self.run(job);
         if outcome.is_err() {
             self.execute("ROLLBACK TO one")?;
         }
         // Where an error has ended the whole transaction, there is no savepoint any more.
         self.execute("RELEASE one")?;
         Ok(outcome)
+    }
+
+    /// Runs the queries of a transaction, and tells whether they wrote events.
+    fn run(&mut self, job: &Job) -> Result<bool, DatabaseError> {
+        let _entered = job.span.enter();
+        let queries = noting_events((job.work)(self.connection));
+        let (outcome, has_events) = self.runtime.block_on(queries);
+        outcome.map(|()| has_events)
     }
 
     fn begin(&mut self) -> Result<(), DatabaseError> {
@@ -267,9 +261,9 @@ impl Session<'_> {
         begun
     }
 
-    fn commit(&mut self) -> Outcome<()> {
+    fn commit(&mut self) -> Outcome {
         match self.execute("COMMIT") {
-            Ok(()) => Outcome::Committed(()),
+            Ok(()) => Outcome::Committed,
             Err(error) => {
                 self.is_usable = false;
                 if error.is_conflict() {
@@ -302,32 +296,41 @@ impl Session<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use diesel::connection::SimpleConnection;
     use diesel::dsl::sql;
     use diesel::prelude::{Connection as _, RunQueryDsl};
     use diesel::sql_types::Text;
     use diesel::sqlite::SqliteConnection;
+    use tracing::Span;
 
+    use super::super::event_commits::note_event;
     use super::{Connection, DatabaseError, Ended, Job, Outcome, Session};
 
     /// Executes a statement, and fails afterwards if it should.
     fn job(statement: &'static str, fails: bool) -> Job {
         Job {
             name: "test",
-            run: Box::new(move |connection| {
-                let executed = connection.spawn_blocking(move |sqlite| sqlite.batch_execute(statement));
-                tokio::runtime::Handle::current().block_on(executed)?;
-                if fails {
-                    return Err(DatabaseError::Internal("failed".to_owned()));
-                }
-                Ok(true)
+            work: Arc::new(move |connection| {
+                Box::pin(async move {
+                    connection
+                        .spawn_blocking(move |sqlite| sqlite.batch_execute(statement))
+                        .await?;
+                    note_event();
+                    if fails {
+                        return Err(DatabaseError::Internal("failed".to_owned()));
+                    }
+                    Ok(())
+                })
             }),
+            span: Span::none(),
             waiting: None,
         }
     }
 
     /// Carries out transactions that wait at the same moment, and returns how they ended and what was written.
-    fn carry_out(mut jobs: Vec<Job>) -> (Vec<Ended>, String) {
+    fn carry_out(jobs: &[Job]) -> (Vec<Ended>, String) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let _entered = runtime.enter();
         let folder = tempfile::tempdir().unwrap();
@@ -342,7 +345,7 @@ mod tests {
             runtime: runtime.handle().clone(),
             is_usable: true,
         };
-        let ended = session.group(&mut jobs);
+        let ended = session.group(jobs);
         assert!(session.is_usable);
         // On a connection of its own, which sees only what was committed.
         let mut other = SqliteConnection::establish(&path).unwrap();
@@ -359,7 +362,7 @@ mod tests {
 
     #[test]
     fn one_that_fails_is_undone_and_the_others_are_not() {
-        let (ended, written) = carry_out(vec![
+        let (ended, written) = carry_out(&[
             job("INSERT INTO written VALUES (1)", false),
             job("INSERT INTO written VALUES (2)", true),
             job("INSERT INTO written VALUES (1)", false),
@@ -372,7 +375,7 @@ mod tests {
     /// As a disk does that is full.
     #[test]
     fn one_that_ends_the_transaction_of_all_takes_nobody_along() {
-        let (ended, written) = carry_out(vec![
+        let (ended, written) = carry_out(&[
             job("INSERT INTO written VALUES (1)", false),
             job("INSERT INTO written VALUES (2); ROLLBACK", true),
             job("INSERT INTO written VALUES (3)", false),
@@ -383,7 +386,7 @@ mod tests {
 
     #[test]
     fn nothing_is_committed_where_all_fail() {
-        let (ended, written) = carry_out(vec![
+        let (ended, written) = carry_out(&[
             job("INSERT INTO written VALUES (1)", true),
             job("INSERT INTO written VALUES (2)", true),
         ]);

@@ -25,6 +25,7 @@ pub(crate) mod sqlite;
 mod tls;
 mod together;
 pub mod verify;
+mod work;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -44,6 +45,8 @@ use pools::Pools;
 use replica::ReadIndex;
 use rotation::Rotations;
 use shared_reads::AllSharedReads;
+use tracing::Instrument;
+use work::{Work, work};
 
 use crate::config::{DatabaseSettings, DatabaseUrl, PoolSettings, PostgresUrl};
 use crate::telemetry::DatabaseMetrics;
@@ -201,24 +204,32 @@ impl PostgresDatabase {
     where
         A: Send + Sync + 'static,
         R: Send + 'static,
-        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + 'static,
+        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + Sync + 'static,
     {
-        let arguments = Arc::new(arguments);
+        let (work, answer) = work(query, Arc::new(arguments));
+        self.do_where_it_may_be_read(work).await?;
+        answer.take()
+    }
+
+    async fn do_where_it_may_be_read(
+        &self,
+        work: Work<postgres::Connection>,
+    ) -> Result<(), DatabaseError> {
         if let Some(index) = &self.replica {
             if index.has_caught_up(&self.pools).await? {
                 let reader = &self.pools.reader;
-                match self.pools.read_on(reader, query, Arc::clone(&arguments)).await {
+                match self.pools.do_on(reader, Arc::clone(&work)).await {
                     Err(error) if error.is_of_connection() => index.note_silence(&error),
-                    answer => {
+                    outcome => {
                         index.note_answer();
                         self.pools.metrics.count_read("replica");
-                        return answer;
+                        return outcome;
                     }
                 }
             }
             self.pools.metrics.count_read("primary");
         }
-        self.pools.read_on(&self.pools.writer, query, arguments).await
+        self.pools.do_on(&self.pools.writer, work).await
     }
 
     /// Runs a query that only reads on the primary, where transactions run.
@@ -226,10 +237,43 @@ impl PostgresDatabase {
     where
         A: Send + Sync + 'static,
         R: Send + 'static,
-        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + 'static,
+        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + Sync + 'static,
     {
         let writer = &self.pools.writer;
         self.pools.read_on(writer, query, Arc::new(arguments)).await
+    }
+
+    /// Runs a query in a transaction: all of it, or nothing. It is tried again as [`Pools::transaction`] says.
+    pub(crate) async fn transaction<A, R, Q>(
+        self: &Arc<Self>,
+        name: &'static str,
+        query: Q,
+        arguments: A,
+    ) -> Result<R, DatabaseError>
+    where
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + Sync + 'static,
+    {
+        let (work, answer) = work(query, Arc::new(arguments));
+        self.commit(name, work).await?;
+        answer.take()
+    }
+
+    /// Once it has begun it runs to its end in a task of its own: a caller that goes away cannot leave it half done on a
+    /// connection of the pool.
+    async fn commit(
+        self: &Arc<Self>,
+        name: &'static str,
+        work: Work<postgres::Connection>,
+    ) -> Result<(), DatabaseError> {
+        let lease = self.pools.writer.acquire().await?;
+        let this = Arc::clone(self);
+        let transaction = async move { this.pools.transaction(name, lease, work).await };
+        tokio::spawn(transaction.in_current_span())
+            .await
+            // The message of a panic may quote a value; its place has been logged.
+            .unwrap_or_else(|_| Err(DatabaseError::Internal("a transaction panicked".to_owned())))
     }
 }
 
@@ -273,7 +317,7 @@ impl SqliteDatabase {
     where
         A: Send + Sync + 'static,
         R: Send + 'static,
-        Q: for<'r> Query<'r, sqlite::Connection, A, R> + Copy + Send + 'static,
+        Q: for<'r> Query<'r, sqlite::Connection, A, R> + Copy + Send + Sync + 'static,
     {
         let reader = &self.pools.reader;
         self.pools.read_on(reader, query, Arc::new(arguments)).await
@@ -284,7 +328,7 @@ impl SqliteDatabase {
     where
         A: Send + Sync + 'static,
         R: Send + 'static,
-        Q: for<'r> Query<'r, sqlite::Connection, A, R> + Copy + Send + 'static,
+        Q: for<'r> Query<'r, sqlite::Connection, A, R> + Copy + Send + Sync + 'static,
     {
         self.read(query, arguments).await
     }
@@ -398,21 +442,15 @@ pub(crate) use read_primary;
 
 /// Runs a query in a transaction of the same name: `transaction!(database, users::create, user)`.
 ///
-/// Once it has begun it runs to its end in a task of its own: a caller that goes away cannot leave it half
-/// done on a connection of the pool.
+/// Once it has begun it runs to its end, whatever becomes of the caller.
 macro_rules! transaction {
     ($database:expr, $module:ident :: $query:ident, $arguments:expr) => {{
         let arguments = $arguments;
         const NAME: &str = concat!(stringify!($module), "::", stringify!($query));
         match &$database.backend {
             $crate::database::Backend::Postgres(database) => {
-                let lease = database.pools.writer.acquire().await?;
-                let database = ::std::sync::Arc::clone(database);
-                $crate::database::run_to_its_end(async move {
-                    let query = $crate::database::postgres::queries::$module::$query;
-                    database.pools.transaction(NAME, lease, query, arguments).await
-                })
-                .await
+                let query = $crate::database::postgres::queries::$module::$query;
+                database.transaction(NAME, query, arguments).await
             }
             $crate::database::Backend::Sqlite(database) => {
                 let query = $crate::database::sqlite::queries::$module::$query;
@@ -422,13 +460,3 @@ macro_rules! transaction {
     }};
 }
 pub(crate) use transaction;
-
-/// Runs a future in a task of its own, so that it goes on when its caller is gone.
-pub(crate) async fn run_to_its_end<R: Send + 'static>(
-    work: impl Future<Output = Result<R, DatabaseError>> + Send + 'static,
-) -> Result<R, DatabaseError> {
-    tokio::spawn(tracing::Instrument::in_current_span(work))
-        .await
-        // The message of a panic may quote a value; its place has been logged.
-        .unwrap_or_else(|_| Err(DatabaseError::Internal("a transaction panicked".to_owned())))
-}

@@ -11,6 +11,7 @@ use super::connection::{DatabaseConnection, Query};
 use super::event_commits::{EventCommits, noting_events};
 use super::pool::{Lease, Pool};
 use super::postgres;
+use super::work::{Work, work};
 use crate::telemetry::DatabaseMetrics;
 
 /// The most times a transaction is tried before the caller is told to try again: with the pauses between
@@ -48,76 +49,63 @@ impl<C: DatabaseConnection> Pools<C> {
     where
         A: Send + Sync + 'static,
         R: Send + 'static,
-        Q: for<'r> Query<'r, C, A, R> + Copy + Send + 'static,
+        Q: for<'r> Query<'r, C, A, R> + Copy + Send + Sync + 'static,
     {
+        let (work, answer) = work(query, arguments);
+        self.do_on(pool, work).await?;
+        answer.take()
+    }
+
+    pub(super) async fn do_on(&self, pool: &Pool<C>, work: Work<C>) -> Result<(), DatabaseError> {
         let lease = pool.acquire().await?;
-        match self.read_once(lease, query, Arc::clone(&arguments)).await {
+        match self.do_once(lease, Arc::clone(&work)).await {
             Err(DatabaseError::Unavailable(reason)) => {
                 tracing::debug!(%reason, "reading once more on another connection");
                 let next_lease = pool.acquire().await?;
-                self.read_once(next_lease, query, arguments).await
+                self.do_once(next_lease, work).await
             }
-            answer => answer,
+            outcome => outcome,
         }
     }
 
-    async fn read_once<A, R, Q>(
-        &self,
-        lease: Lease<C>,
-        query: Q,
-        arguments: Arc<A>,
-    ) -> Result<R, DatabaseError>
-    where
-        A: Send + Sync + 'static,
-        R: Send + 'static,
-        Q: for<'r> Query<'r, C, A, R> + Copy + Send + 'static,
-    {
-        let (returned, answer) = C::run(lease, self.operation_timeout, query, arguments).await;
-        if let (Some(mut used), Err(error)) = (returned, &answer)
+    async fn do_once(&self, lease: Lease<C>, work: Work<C>) -> Result<(), DatabaseError> {
+        let (returned, outcome) = C::run(lease, self.operation_timeout, work).await;
+        if let (Some(mut used), Err(error)) = (returned, &outcome)
             && error.is_of_connection()
         {
             used.mark_busy();
         }
-        answer
+        outcome
     }
 }
 
 /// SQLite has one writer, whose transactions [share their commits](super::group_commit).
 impl Pools<postgres::Connection> {
-    /// Runs a query in a transaction on the writer: all of it, or nothing.
+    /// Does work in a transaction on the writer: all of it, or nothing.
     ///
     /// It is tried again, a bounded number of times, when other transactions get in the way and when the
     /// connection is lost before the commit. `name` is a metric label.
-    pub(crate) async fn transaction<A, R, Q>(
+    pub(super) async fn transaction(
         &self,
         name: &'static str,
         mut lease: Lease<postgres::Connection>,
-        query: Q,
-        arguments: A,
-    ) -> Result<R, DatabaseError>
-    where
-        A: Send + Sync + 'static,
-        R: Send + 'static,
-        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + Sync + 'static,
-    {
+        body: Work<postgres::Connection>,
+    ) -> Result<(), DatabaseError> {
         let begin = Instant::now();
-        let work = Arc::new((query, arguments));
-        for attempt in 1.. {
+        let (work, ended) = work(attempt, Arc::new(body));
+        for number in 1.. {
             // Whoever drops this future between here and the end leaves the connection marked.
             lease.mark_busy();
-            let trial = postgres::Connection::run(
-                lease,
-                self.operation_timeout,
-                run::<A, R, Q>,
-                Arc::clone(&work),
-            );
-            let (mut returned, ended) = trial.await;
+            let (mut returned, outcome) =
+                postgres::Connection::run(lease, self.operation_timeout, Arc::clone(&work)).await;
             // Of one that has not ended, nobody knows what becomes of it.
-            let ended = ended.unwrap_or_else(|error| Attempt {
-                outcome: Outcome::Failed(error),
-                has_events: true,
-                is_connection_usable: false,
-            });
+            let ended = outcome
+                .and_then(|()| ended.take())
+                .unwrap_or_else(|error| Attempt {
+                    outcome: Outcome::Failed(error),
+                    has_events: true,
+                    is_connection_usable: false,
+                });
             if let Some(used) = returned.as_mut().filter(|_| ended.is_connection_usable) {
                 used.mark_ready();
             }
@@ -127,15 +115,15 @@ impl Pools<postgres::Connection> {
                 self.event_commits.notify();
             }
             let error = match ended.outcome {
-                Outcome::Committed(answer) => return Ok(answer),
+                Outcome::Committed => return Ok(()),
                 Outcome::Failed(error) => return Err(error),
                 Outcome::NothingDone(error) => error,
             };
-            if attempt == MAX_ATTEMPTS || begin.elapsed() >= RETRY_WINDOW {
+            if number == MAX_ATTEMPTS || begin.elapsed() >= RETRY_WINDOW {
                 return Err(error);
             }
-            tracing::debug!(transaction = name, attempt, %error, "trying a transaction again");
-            tokio::time::sleep(pause_after(attempt)).await;
+            tracing::debug!(transaction = name, attempt = number, %error, "trying a transaction again");
+            tokio::time::sleep(pause_after(number)).await;
             lease = match returned {
                 Some(used) if !error.is_of_connection() => used,
                 unusable => {
@@ -158,23 +146,23 @@ impl Pools<postgres::Connection> {
     where
         A: Send + Sync + 'static,
         R: Send + 'static,
-        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + 'static,
+        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + Sync + 'static,
     {
         // Whoever drops this future between here and the end leaves the connection marked.
         lease.mark_busy();
-        let (returned, outcome) =
-            postgres::Connection::run(lease, self.operation_timeout, query, Arc::new(arguments)).await;
+        let (work, answer) = work(query, Arc::new(arguments));
+        let (returned, outcome) = postgres::Connection::run(lease, self.operation_timeout, work).await;
         let is_of_connection = outcome.as_ref().is_err_and(DatabaseError::is_of_connection);
         if let Some(mut usable) = returned.filter(|_| !is_of_connection) {
             usable.mark_ready();
         }
-        outcome
+        outcome.and_then(|()| answer.take())
     }
 }
 
 /// What came of an attempt at a transaction.
-struct Attempt<R> {
-    outcome: Outcome<R>,
+struct Attempt {
+    outcome: Outcome,
     /// Whether it wrote events.
     has_events: bool,
     /// Whether the connection can be used again.
@@ -182,23 +170,18 @@ struct Attempt<R> {
 }
 
 /// Runs one attempt. It does not fail itself; what it returns says how it ended.
-async fn run<A, R, Q>(
+async fn attempt(
     connection: &mut postgres::Connection,
-    (query, arguments): &(Q, A),
-) -> Result<Attempt<R>, DatabaseError>
-where
-    A: Send + Sync + 'static,
-    R: Send + 'static,
-    Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + Sync + 'static,
-{
-    let work = async {
+    body: &Work<postgres::Connection>,
+) -> Result<Attempt, DatabaseError> {
+    let whole = async {
         if let Err(error) = postgres::begin(connection).await {
             let is_connection_usable = !error.is_of_connection();
             return (Outcome::before_commit(error), is_connection_usable);
         }
-        match query(connection, arguments).await {
-            Ok(answer) => match postgres::commit(connection).await {
-                Ok(()) => (Outcome::Committed(answer), true),
+        match body(connection).await {
+            Ok(()) => match postgres::commit(connection).await {
+                Ok(()) => (Outcome::Committed, true),
                 Err(error) if error.is_conflict() => (Outcome::NothingDone(error), false),
                 // The commit may have been carried out although its answer was lost.
                 Err(error) => (Outcome::Failed(error), false),
@@ -209,7 +192,7 @@ where
             }
         }
     };
-    let ((outcome, is_connection_usable), has_events) = noting_events(work).await;
+    let ((outcome, is_connection_usable), has_events) = noting_events(whole).await;
     Ok(Attempt {
         outcome,
         has_events,
@@ -219,16 +202,16 @@ where
 
 /// How an attempt at a transaction ended.
 #[derive(Clone)]
-pub(super) enum Outcome<R> {
+pub(super) enum Outcome {
     /// It was committed.
-    Committed(R),
+    Committed,
     /// It failed, and trying again would not help or might do it twice.
     Failed(DatabaseError),
     /// It certainly did nothing, and may succeed when tried again.
     NothingDone(DatabaseError),
 }
 
-impl<R> Outcome<R> {
+impl Outcome {
     /// Returns what an error means before the commit was asked for.
     pub(super) fn before_commit(error: DatabaseError) -> Self {
         match error {
@@ -242,7 +225,7 @@ impl<R> Outcome<R> {
     /// Returns the metric label.
     pub(super) const fn label(&self) -> &'static str {
         match self {
-            Self::Committed(_) => "committed",
+            Self::Committed => "committed",
             Self::Failed(DatabaseError::Refused(_)) => "refused",
             Self::Failed(_) => "failed",
             Self::NothingDone(_) => "retried",

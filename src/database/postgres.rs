@@ -15,11 +15,12 @@ use diesel_async::{
     TransactionManager,
 };
 
-use super::connection::{DatabaseConnection, Query};
+use super::connection::DatabaseConnection;
 use super::pool::Lease;
 use super::rows::{SessionRow, SigningKeyRow, UserEventRow, UserRow};
 use super::schema::{sessions, signing_keys, user_events, users};
 use super::sql_types::{StoredTime, StoredUuid, UtcTimestamp};
+use super::work::Work;
 use super::{DatabaseError, sql_echo, tls};
 use crate::config::{PostgresUrl, StatementLimits};
 use crate::domain::{EmailPrefix, EventCursor, Session, SessionId, SigningKeyRecord, User, UserId};
@@ -119,19 +120,13 @@ impl DatabaseConnection for Connection {
         diesel_async::pooled_connection::PoolableConnection::is_broken(self)
     }
 
-    async fn run<A, R, Q>(
+    async fn run(
         mut lease: Lease<Self>,
         limit: Duration,
-        query: Q,
-        arguments: Arc<A>,
-    ) -> (Option<Lease<Self>>, Result<R, DatabaseError>)
-    where
-        A: Send + Sync + 'static,
-        R: Send + 'static,
-        Q: for<'r> Query<'r, Self, A, R> + Copy + Send + 'static,
-    {
-        let answer = tokio::time::timeout(limit, query(lease.connection(), &arguments)).await;
-        (Some(lease), answer.unwrap_or(Err(DatabaseError::TimedOut)))
+        work: Work<Self>,
+    ) -> (Option<Lease<Self>>, Result<(), DatabaseError>) {
+        let outcome = tokio::time::timeout(limit, work(lease.connection())).await;
+        (Some(lease), outcome.unwrap_or(Err(DatabaseError::TimedOut)))
     }
 }
 

@@ -11,7 +11,7 @@ use diesel::prelude::{
     Column, ExpressionMethods, Insertable, QueryDsl, Queryable, Selectable, SelectableHelper,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use futures_util::TryStreamExt;
+use futures_util::{FutureExt, TryStreamExt};
 use ring::digest::{Context, SHA256};
 use tokio::runtime::Handle;
 
@@ -251,7 +251,7 @@ macro_rules! relocated_tables {
                 ) -> Result<RelocatedTable, RelocationError> {
                     const NAME: &str = stringify!($table);
                     let there: i64 = runtime
-                        .block_on($table::table.count().get_result(target))
+                        .block_on($table::table.count().get_result(target).boxed())
                         .map_err(of_target)?;
                     if there != 0 {
                         return Err(RelocationError::NotEmpty(NAME));
@@ -263,7 +263,7 @@ macro_rules! relocated_tables {
                     let mut batch = Vec::with_capacity(ROWS_PER_STATEMENT);
                     let write = |batch: Vec<Self>, target: &mut AsyncPgConnection| {
                         let insert = diesel::insert_into($table::table).values(batch);
-                        runtime.block_on(insert.execute(target)).map_err(of_target)
+                        runtime.block_on(insert.execute(target).boxed()).map_err(of_target)
                     };
                     for row in rows {
                         let row = row.map_err(of_source)?;
@@ -276,7 +276,7 @@ macro_rules! relocated_tables {
                     if !batch.is_empty() {
                         write(batch, target)?;
                     }
-                    let arrived = runtime.block_on(async {
+                    let read_back = async {
                         let query = $table::table.select(Self::as_select());
                         let rows = query.load_stream::<Self>(target).await.map_err(of_target)?;
                         rows.map_err(of_target)
@@ -285,7 +285,8 @@ macro_rules! relocated_tables {
                                 std::future::ready(Ok(rows))
                             })
                             .await
-                    })?;
+                    };
+                    let arrived = runtime.block_on(read_back.boxed())?;
                     if arrived == sent {
                         Ok(sent.into_table(NAME))
                     } else {

@@ -15,11 +15,12 @@ use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use tokio::runtime::Handle;
 
-use super::connection::{DatabaseConnection, Query};
+use super::connection::DatabaseConnection;
 use super::pool::Lease;
 use super::rows::{UserEventRow, UserRow};
 use super::schema::{user_events, users};
 use super::sql_types::StoredUuid;
+use super::work::Work;
 use super::{DatabaseError, sql_echo};
 use crate::domain::{EmailPrefix, EventCursor, Session, SessionId, SigningKeyRecord, User, UserId};
 
@@ -141,28 +142,22 @@ impl DatabaseConnection for Connection {
         false
     }
 
-    /// Runs all statements of the query in one go, on a thread that may block. Whoever gives up does not interrupt it:
-    /// the connection goes back to the pool when it is done.
-    async fn run<A, R, Q>(
+    /// Runs all statements of a query in one go, on a thread that may block. Whoever gives up does not interrupt it: the
+    /// connection goes back to the pool when it is done.
+    async fn run(
         mut lease: Lease<Self>,
         limit: Duration,
-        query: Q,
-        arguments: Arc<A>,
-    ) -> (Option<Lease<Self>>, Result<R, DatabaseError>)
-    where
-        A: Send + Sync + 'static,
-        R: Send + 'static,
-        Q: for<'r> Query<'r, Self, A, R> + Copy + Send + 'static,
-    {
+        work: Work<Self>,
+    ) -> (Option<Lease<Self>>, Result<(), DatabaseError>) {
         let runtime = Handle::current();
         let span = tracing::Span::current();
-        let work = tokio::task::spawn_blocking(move || {
+        let done = tokio::task::spawn_blocking(move || {
             let _entered = span.enter();
-            let answer = runtime.block_on(query(lease.connection(), &arguments));
-            (lease, answer)
+            let outcome = runtime.block_on(work(lease.connection()));
+            (lease, outcome)
         });
-        match tokio::time::timeout(limit, work).await {
-            Ok(Ok((used, answer))) => (Some(used), answer),
+        match tokio::time::timeout(limit, done).await {
+            Ok(Ok((used, outcome))) => (Some(used), outcome),
             // The message of a panic may quote a value; its place has been logged.
             Ok(Err(_)) => (None, Err(DatabaseError::Internal("a query panicked".to_owned()))),
             Err(_) => (None, Err(DatabaseError::TimedOut)),

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -236,7 +237,8 @@ where
     Answers: Future<Output = Vec<Result<Answer, DatabaseError>>> + Send,
 {
     let mut sending = Sending { line, is_over: false };
-    tokio::spawn(async move {
+    // In a box: what runs a task is compiled for every type of future.
+    let work: BoxFuture<'static, ()> = Box::pin(async move {
         while let Some(calls) = sending.take() {
             let (requests, answers): (Vec<_>, Vec<_>) =
                 calls.into_iter().map(|call| (call.request, call.answer)).unzip();
@@ -253,4 +255,5 @@ where
             }
         }
     });
+    tokio::spawn(work);
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use futures_util::future::BoxFuture;
+
 use super::{Authenticator, SignInError};
 use crate::domain::{
     Client, LoginFailure, NewLoginAttempt, PasswordHash, PresentedPassword, Reservation, SignInMethod,
@@ -183,9 +185,9 @@ impl Authenticator {
 pub(super) async fn run_to_its_end<R: Send + 'static>(
     work: impl Future<Output = Result<R, SignInError>> + Send + 'static,
 ) -> Result<R, SignInError> {
-    tokio::spawn(tracing::Instrument::in_current_span(work))
-        .await
-        .unwrap_or(Err(SignInError::Interrupted))
+    // In a box: what runs a task is compiled for every type of future.
+    let work: BoxFuture<'static, _> = Box::pin(tracing::Instrument::in_current_span(work));
+    tokio::spawn(work).await.unwrap_or(Err(SignInError::Interrupted))
 }
 
 /// An attempt that has been counted. Unless it is kept, it is taken back: who waited in vain has not failed.

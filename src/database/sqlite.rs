@@ -322,10 +322,16 @@ mod tests {
     #[test]
     fn sqlite_is_compiled_as_the_configuration_of_cargo_says() {
         let mut connection = SqliteConnection::establish(":memory:").unwrap();
-        for option in ["ENABLE_QPSG", "THREADSAFE=2", "DEFAULT_MEMSTATUS=0"] {
+        let mut check = |option, expected| {
             let question = format!("SELECT sqlite_compileoption_used('{option}')");
             let is_used = diesel::dsl::sql::<Bool>(&question).get_result::<bool>(&mut connection);
-            assert_eq!(is_used, Ok(true), "{option}: see .cargo/config.toml");
+            assert_eq!(is_used, Ok(expected), "{option}: see .cargo/config.toml");
+        };
+        for option in ["ENABLE_QPSG", "THREADSAFE=2", "DEFAULT_MEMSTATUS=0"] {
+            check(option, true);
+        }
+        for option in ["ENABLE_FTS3", "ENABLE_FTS5", "ENABLE_RTREE", "ENABLE_DBSTAT_VTAB"] {
+            check(option, false);
         }
     }
 

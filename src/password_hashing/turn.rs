@@ -49,7 +49,9 @@ impl Place {
             .map_err(|error| HashingError::Failed(error.to_string()))?;
         abandoned.not();
         self.leave();
-        if !self.is_in_time(shared.time_for(0)) {
+        // The pace of the last moments is no promise: half as much again is kept in reserve.
+        let needed = shared.time_for(0);
+        if !self.is_in_time(needed.saturating_add(needed / 2)) {
             return Err(shared.refuse(shared.waiting.load(Ordering::Relaxed)));
         }
         Ok(Turn {

@@ -188,11 +188,13 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
     use std::time::{Duration, Instant};
 
     use futures_util::future::join_all;
 
-    use super::{BcryptEngine, HashingError, HashingSettings, HashingStatus, PasswordHasher};
+    use super::{BcryptEngine, HashingError, HashingSettings, HashingStatus, PasswordHasher, Place};
     use crate::domain::{Password, PasswordHash, PresentedPassword};
     use crate::telemetry::HashingMetrics;
 
@@ -332,6 +334,20 @@ mod tests {
         assert!(matches!(place.turn().await, Err(HashingError::Overloaded { .. })));
         assert_eq!(metrics.refused.get(), 1);
         assert_eq!(hasher.status().running, 0);
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_taken_with_time_to_spare() {
+        let metrics = HashingMetrics::default();
+        // A hash of this cost would take two days.
+        let hasher = hasher(BcryptEngine::Interleaved, 31, &metrics);
+        let needed = hasher.0.time_for(0);
+        let turn_within = |time: Duration| {
+            hasher.0.waiting.fetch_add(1, Ordering::AcqRel);
+            Place::new(Arc::clone(&hasher.0), Instant::now() + time, false).turn()
+        };
+        assert!(turn_within(needed + needed / 4).await.is_err());
+        assert!(turn_within(needed * 2).await.is_ok());
     }
 
     #[tokio::test]

@@ -149,12 +149,12 @@ impl Drop for Processes {
         while begin.elapsed() < PATIENCE && self.0.try_wait().is_ok_and(|status| status.is_none()) {
             std::thread::sleep(PAUSE);
         }
-        // One that has work left after that is not waited for.
-        for member in members {
-            if self.0.try_wait().is_ok_and(|status| status.is_none()) {
-                system::send_signal(member, "KILL");
-            }
+        // Who has work left after that is not waited for, whether the first one is there or has left it behind: it would
+        // go on beside the next one that is measured.
+        for member in members.into_iter().skip(1) {
+            system::send_signal(member, "KILL");
         }
+        let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }

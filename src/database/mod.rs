@@ -207,11 +207,11 @@ impl PostgresDatabase {
         Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + Sync + 'static,
     {
         let (work, answer) = work(query, Arc::new(arguments));
-        self.do_where_it_may_be_read(work).await?;
+        self.do_on_replica_or_primary(work).await?;
         answer.take()
     }
 
-    async fn do_where_it_may_be_read(
+    async fn do_on_replica_or_primary(
         &self,
         work: Work<postgres::Connection>,
     ) -> Result<(), DatabaseError> {

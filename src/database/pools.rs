@@ -38,8 +38,7 @@ pub(crate) struct Pools<C: DatabaseConnection> {
 }
 
 impl<C: DatabaseConnection> Pools<C> {
-    /// Runs a query that only reads, on `pool`. If its connection turns out to be dead, it is run once more on
-    /// another one; a pool that has no connection to give is not asked twice.
+    /// Runs a query that only reads, on `pool`, as [`Pools::do_on`] says.
     pub(crate) async fn read_on<A, R, Q>(
         &self,
         pool: &Pool<C>,
@@ -56,6 +55,8 @@ impl<C: DatabaseConnection> Pools<C> {
         answer.take()
     }
 
+    /// Does work that only reads, on `pool`. If its connection turns out to be dead, it is done once more on another
+    /// one; a pool that has no connection to give is not asked twice.
     pub(super) async fn do_on(&self, pool: &Pool<C>, work: Work<C>) -> Result<(), DatabaseError> {
         let lease = pool.acquire().await?;
         match self.do_once(lease, Arc::clone(&work)).await {

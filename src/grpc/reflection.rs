@@ -1,5 +1,5 @@
-//! Server reflection, made when somebody asks first: what it knows of every message takes more memory than all services
-//! together, and few servers are ever asked.
+//! Server reflection, made when somebody asks first: what it knows of every message takes half a megabyte, and few servers
+//! are ever asked.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};

@@ -50,6 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         .build_transport(false)
+        .codec_path("crate::grpc::Codec")
         .include_file("protos.rs")
         .extern_path(
             ".grpc.health.v1.HealthCheckRequest",

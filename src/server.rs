@@ -12,14 +12,13 @@ use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tower::Layer;
 
 use crate::assembly::Assembly;
 use crate::clock::{Clock, CorrectedClock};
 use crate::config::{DatabaseUrl, Settings};
 use crate::database::migrations::MigrationError;
 use crate::database::{Database, DatabaseError};
-use crate::grpc::{self, CallLayer};
+use crate::grpc::{self, Calls, Routes};
 use crate::health::Health;
 use crate::http::{self, Operations};
 use crate::id_tokens::{IdTokens, ProviderSetupError};
@@ -215,21 +214,20 @@ pub async fn start(
     }
     .assemble()
     .ok_or_else(|| StartError::Services("a key cannot be derived".to_owned()))?;
-    let routes = grpc::routes(
+    let routes = Routes::new(
         assembled.services,
         health.clone(),
         settings.limits,
         settings.listen.reflection,
     );
-    let service = CallLayer::new(
-        grpc::method_paths(),
+    let calls = Calls::new(
+        routes,
         settings.limits.max_deadline,
         assembled.authorizer,
         Arc::clone(&clock),
         health.clone(),
         Arc::clone(&metrics),
-    )
-    .layer(routes);
+    );
 
     let drain_grace = settings.listen.drain_grace;
     let drain_time = settings.listen.drain_time;
@@ -245,7 +243,7 @@ pub async fn start(
         ending: grpc::ending,
         metrics: metrics.listener.clone(),
     };
-    let grpc = tokio::spawn(grpc_port.serve(service).boxed());
+    let grpc = tokio::spawn(grpc_port.serve(calls).boxed());
     let mut background = JoinSet::new();
     background.spawn(async move {
         if let Some(certificates) = certificates {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{ServiceName, UserId};
 
 /// Who does something, as it is on record. Never taken from a request, only from the credential of its caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// Whoever calls where nobody has to say who it is.
     Anonymous,

@@ -1,7 +1,5 @@
 //! Who may call which method: what the option `identity.v1.access` says in the protos.
 
-use std::collections::HashMap;
-
 use crate::domain::Scope;
 
 /// Who may call a method.
@@ -63,7 +61,17 @@ const STANDARD_METHODS: [(&str, Access); 5] = [
     ),
 ];
 
-/// Returns who may call each method, by its path. What is not among them may be called by nobody.
-pub(crate) fn accesses() -> HashMap<&'static str, Access> {
-    METHODS.iter().chain(&STANDARD_METHODS).copied().collect()
+/// A method of the API.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Method {
+    /// Its path, such as `/identity.v1.UserService/GetUser`.
+    pub(crate) path: &'static str,
+    /// Who may call it.
+    pub(crate) access: Access,
+}
+
+/// Returns all methods. What is not among them may be called by nobody.
+pub(crate) fn methods() -> impl Iterator<Item = Method> {
+    let methods = METHODS.iter().chain(&STANDARD_METHODS).copied();
+    methods.map(|(path, access)| Method { path, access })
 }

@@ -1,6 +1,6 @@
 //! Who is calling, and whether that caller may call the method.
 //!
-//! One layer decides for every method from what the protos say ([`super::access`]), before anything of the request
+//! One place decides for every method from what the protos say ([`super::access`]), before anything of the request
 //! is looked at; what they do not mention is refused. Whose data a user may reach is checked where the data is known,
 //! with [`CallContext::check_reach`](super::CallContext::check_reach).
 
@@ -9,9 +9,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use http::HeaderMap;
 
-use super::access::{Access, Services, accesses};
+use super::access::{Access, Method, Services, methods};
 use super::error::ApiError;
 use super::rate_limit::RateLimits;
 use crate::clock::Clock;
@@ -72,12 +73,12 @@ impl From<Caller> for Admitted {
 pub struct Authorizer(Arc<Parts>);
 
 struct Parts {
-    accesses: HashMap<&'static str, Access>,
+    methods: HashMap<&'static str, Method>,
     service_tokens: ServiceTokens,
     authenticator: Authenticator,
     tls_callers: HashMap<PeerName, Scopes>,
     is_required: bool,
-    calls_of_services: RateLimits<String>,
+    calls_of_services: RateLimits<Actor>,
     calls_of_users: RateLimits<UserId>,
 }
 
@@ -113,7 +114,7 @@ impl Authorizer {
         clock: &Arc<dyn Clock>,
     ) -> Self {
         Self(Arc::new(Parts {
-            accesses: accesses(),
+            methods: methods().map(|method| (method.path, method)).collect(),
             service_tokens,
             authenticator,
             tls_callers: settings.tls_callers.clone(),
@@ -123,17 +124,21 @@ impl Authorizer {
         }))
     }
 
+    /// Returns what is known of the method with a path, if there is one.
+    pub(super) fn method(&self, path: &str) -> Option<Method> {
+        self.0.methods.get(path).copied()
+    }
+
     /// Returns who is calling, if that caller may call the method.
     ///
     /// Before the database has been migrated, nobody can be recognised.
     pub(super) async fn admit(
         &self,
-        path: &str,
+        access: Access,
         shown: Shown<'_>,
         is_started: bool,
         now: DateTime<Utc>,
     ) -> Result<Admitted, ApiError> {
-        let access = *self.0.accesses.get(path).ok_or_else(ApiError::not_implemented)?;
         if access.public {
             return Ok(Caller::Anyone.into());
         }
@@ -154,7 +159,8 @@ impl Authorizer {
                     standing: Some(found.standing),
                 })
             }
-            Credential::Bearer(token) => Ok(self.admit_user(access, &token).await?.into()),
+            // Boxed, so that calls of services do not take the room that looking up a user needs.
+            Credential::Bearer(token) => Ok(self.admit_user(access, &token).boxed().await?.into()),
         }
     }
 
@@ -191,7 +197,7 @@ impl Authorizer {
         }
         self.0
             .calls_of_services
-            .count(&actor.to_string())
+            .count(&actor)
             .map_err(ApiError::rate_limited)?;
         Ok(Caller::Service(actor))
     }

@@ -1,29 +1,35 @@
 //! What happens around every call: its deadline, its metric, and the form of its errors.
 //!
-//! One layer sees to it that only callers get through that may, that a call ends by its deadline with DEADLINE_EXCEEDED, that a panic is an answer
+//! One place sees to it that only callers get through that may, that a call ends by its deadline with DEADLINE_EXCEEDED, that a panic is an answer
 //! and not a lost connection, that nothing reaches the database before it has been migrated, and that every
 //! error carries a `google.rpc.ErrorInfo`, also those that tonic gives before a handler runs.
 
-use std::collections::HashSet;
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
+use std::future::ready;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use tokio::time::{Sleep, sleep_until};
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
 use tracing::Instrument;
+use tracing::instrument::Instrumented;
 
+use super::access::Method;
 use super::authorize::{Admitted, Authorizer, Caller, Shown};
 use super::correlation::{self, REQUEST_ID_HEADER, trace_id};
 use super::error::ApiError;
+use super::routes::Routes;
 use super::violations::Violations;
 use crate::clock::Clock;
 use crate::domain::{Command, CorrelationId, Origin, Refusal, RequestRecord, Session, UserId};
@@ -54,7 +60,7 @@ impl CallContext {
         let (_, mut extensions, message) = request.into_parts();
         let context = extensions
             .remove::<Self>()
-            .ok_or_else(|| ApiError::internal(&"a call did not pass through the layer"))?;
+            .ok_or_else(|| ApiError::internal(&"a call has no context"))?;
         Ok((context, message))
     }
 
@@ -122,13 +128,12 @@ const ALWAYS_AVAILABLE: [&str; 3] = [
     "/identity.v1.StatusService/",
 ];
 
-/// Wraps the services in [`CallService`].
-#[derive(Debug, Clone)]
-pub struct CallLayer(Arc<Shared>);
+/// Answers the calls of the gRPC port. Cheap to clone.
+#[derive(Clone)]
+pub struct Calls(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
-    methods: HashSet<&'static str>,
+    routes: Routes,
     max_deadline: Duration,
     authorizer: Authorizer,
     clock: Arc<dyn Clock>,
@@ -136,11 +141,11 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-impl CallLayer {
-    /// Makes the layer. `max_deadline` is how long a call may take whatever its caller says.
+impl Calls {
+    /// Puts together what answers. `max_deadline` is how long a call may take whatever its caller says.
     #[must_use]
     pub fn new(
-        methods: HashSet<&'static str>,
+        routes: Routes,
         max_deadline: Duration,
         authorizer: Authorizer,
         clock: Arc<dyn Clock>,
@@ -148,7 +153,7 @@ impl CallLayer {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self(Arc::new(Shared {
-            methods,
+            routes,
             max_deadline,
             authorizer,
             clock,
@@ -158,139 +163,148 @@ impl CallLayer {
     }
 }
 
-impl<S> Layer<S> for CallLayer {
-    type Service = CallService<S>;
-
-    fn layer(&self, inner: S) -> CallService<S> {
-        CallService {
-            inner,
-            shared: Arc::clone(&self.0),
-        }
-    }
-}
-
-/// Sees to what every call needs. See the module.
-#[derive(Debug, Clone)]
-pub struct CallService<S> {
-    inner: S,
-    shared: Arc<Shared>,
-}
-
-impl<S, B> Service<Request<B>> for CallService<S>
-where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Send + 'static,
-{
+impl Service<Request<Incoming>> for Calls {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Instrumented<Call>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that was made ready is used; the clone takes its place.
-        let next = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, next);
-        let shared = Arc::clone(&self.shared);
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let started = Instant::now();
         let correlation_id = correlation::id_of(request.headers());
-        let path = request.uri().path();
-        let method = shared.methods.get(path).copied().unwrap_or(OTHER_METHOD);
+        let method = self.0.authorizer.method(request.uri().path());
+        let name = method.map_or(OTHER_METHOD, |method| method.path);
         // Of the level of errors, so that also a quiet log tells which call a line belongs to.
         let span = tracing::error_span!(
             "call",
-            method,
+            method = name,
             correlation_id = correlation_id.as_str(),
             trace_id = trace_id(request.headers())
         );
-        let work = async move {
-            let started = Instant::now();
-            let id = correlation::header_of(&correlation_id);
-            let mut answer = shared.answer(inner, request, correlation_id).await;
-            if let Some(id) = id {
-                answer.headers_mut().insert(REQUEST_ID_HEADER, id);
+        let request_id = correlation::header_of(&correlation_id);
+        let (answer, deadline) = match self.0.deadline_of(&request, started) {
+            Ok(deadline) => {
+                let shared = Arc::clone(&self.0);
+                let (mut head, body) = request.into_parts();
+                let answer = async move {
+                    let now = shared.clock.now();
+                    let admitted = match shared.authorize(&head, method, now).await {
+                        Ok(admitted) => admitted,
+                        Err(error) => return Status::from(error).into_http(),
+                    };
+                    head.extensions.insert(CallContext {
+                        caller: admitted.caller,
+                        standing: admitted.standing,
+                        now,
+                        deadline,
+                        correlation_id,
+                    });
+                    let Ok(answer) = shared.routes.call(Request::from_parts(head, body)).await;
+                    with_details(answer)
+                };
+                (answer.boxed(), deadline)
             }
-            let code = code_of(answer.headers());
-            let seconds = started.elapsed().as_secs_f64();
-            shared.metrics.count_call(method, code, seconds);
-            tracing::debug!(?code, seconds, "call answered");
-            Ok(answer)
+            Err(error) => (ready(Status::from(error).into_http()).boxed(), started),
         };
-        Box::pin(work.instrument(span))
+        let call = Call {
+            answer,
+            deadline,
+            timer: None,
+            started,
+            method: name,
+            request_id,
+            metrics: Arc::clone(&self.0.metrics),
+        };
+        call.instrument(span)
+    }
+}
+
+/// A call that is being answered. It ends by its deadline, and is an answer also where it panics.
+///
+/// It is small, as what holds it is moved several times; what it works on is not moved any more.
+pub struct Call {
+    /// Ends with the first answer of a streaming call: a stream may live on.
+    answer: BoxFuture<'static, Response<Body>>,
+    deadline: Instant,
+    /// Made when the call has to wait for something.
+    timer: Option<Pin<Box<Sleep>>>,
+    started: Instant,
+    method: &'static str,
+    request_id: Option<HeaderValue>,
+    metrics: Arc<Metrics>,
+}
+
+impl Future for Call {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let poll = AssertUnwindSafe(|| self.answer.as_mut().poll(context));
+        let answer = match catch_unwind(poll) {
+            Ok(Poll::Ready(answer)) => answer,
+            Ok(Poll::Pending) => {
+                let deadline = self.deadline;
+                let timer = self
+                    .timer
+                    .get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
+                ready!(timer.as_mut().poll(context));
+                Status::from(ApiError::deadline_exceeded()).into_http()
+            }
+            Err(_panic) => {
+                self.metrics.panics.inc();
+                Status::from(ApiError::internal(&"a handler panicked")).into_http()
+            }
+        };
+        Poll::Ready(Ok(self.finish(answer)))
+    }
+}
+
+impl Call {
+    fn finish(&mut self, mut answer: Response<Body>) -> Response<Body> {
+        if let Some(id) = self.request_id.take() {
+            answer.headers_mut().insert(REQUEST_ID_HEADER, id);
+        }
+        let code = code_of(answer.headers());
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.metrics.count_call(self.method, code, seconds);
+        tracing::debug!(?code, seconds, "call answered");
+        answer
     }
 }
 
 impl Shared {
-    async fn answer<S, B>(
-        &self,
-        mut inner: S,
-        request: Request<B>,
-        correlation_id: CorrelationId,
-    ) -> Response<Body>
-    where
-        S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
-    {
+    /// Returns when a call has to be over. Fails for calls that nobody begins with.
+    fn deadline_of<B>(&self, request: &Request<B>, started: Instant) -> Result<Instant, ApiError> {
         if request.uri().query().is_some() {
-            // tonic would route it as if the query were not there.
-            return Status::from(ApiError::not_implemented()).into_http();
+            // No path of a method has one.
+            return Err(ApiError::not_implemented());
         }
-        let deadline = match self.time_allowed(request.headers()) {
-            Ok(time) => time,
-            Err(error) => return Status::from(error).into_http(),
-        };
-        if deadline.is_zero() {
+        let time = self.time_allowed(request.headers())?;
+        if time.is_zero() {
             // A handler that never waits would finish all the same.
-            return Status::from(ApiError::deadline_exceeded()).into_http();
+            return Err(ApiError::deadline_exceeded());
         }
         let path = request.uri().path();
         let needs_database = !ALWAYS_AVAILABLE.iter().any(|prefix| path.starts_with(prefix));
         if needs_database && !self.health.is_started() {
-            return Status::from(ApiError::unavailable()).into_http();
+            return Err(ApiError::unavailable());
         }
-        let now = self.clock.now();
-        let ends = Instant::now() + deadline;
-        // The future of a streaming call ends with its first answer: a stream may live on.
-        let work = AssertUnwindSafe(async move {
-            let (mut head, body) = request.into_parts();
-            let admitted = match self.authorize(&head, now).await {
-                Ok(admitted) => admitted,
-                Err(error) => return Ok(Status::from(error).into_http()),
-            };
-            head.extensions.insert(CallContext {
-                caller: admitted.caller,
-                standing: admitted.standing,
-                now,
-                deadline: ends,
-                correlation_id,
-            });
-            inner
-                .call(Request::from_parts(head, body))
-                .await
-                .map(with_details)
-        })
-        .catch_unwind();
-        match tokio::time::timeout(deadline, work).await {
-            Ok(Ok(Ok(response))) => response,
-            Ok(Ok(Err(impossible))) => match impossible {},
-            Ok(Err(_panic)) => {
-                self.metrics.panics.inc();
-                Status::from(ApiError::internal(&"a handler panicked")).into_http()
-            }
-            Err(_) => Status::from(ApiError::deadline_exceeded()).into_http(),
-        }
+        Ok(started + time)
     }
 
     /// Returns who calls, if that caller may call the method.
-    async fn authorize(&self, head: &Parts, now: DateTime<Utc>) -> Result<Admitted, ApiError> {
+    async fn authorize(
+        &self,
+        head: &Parts,
+        method: Option<Method>,
+        now: DateTime<Utc>,
+    ) -> Result<Admitted, ApiError> {
+        let method = method.ok_or_else(ApiError::not_implemented)?;
         let shown = Shown {
             headers: &head.headers,
             peer: head.extensions.get(),
         };
         let admitted = self
             .authorizer
-            .admit(head.uri.path(), shown, self.health.is_started(), now)
+            .admit(method.access, shown, self.health.is_started(), now)
             .await?;
         tracing::debug!(caller = %admitted.caller.actor(), "call admitted");
         Ok(admitted)

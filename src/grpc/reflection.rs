@@ -2,70 +2,58 @@
 //! are ever asked.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::sync::LazyLock;
 
-use futures_util::future::Either;
+use futures_util::FutureExt;
+use futures_util::future::ready;
 use http::{Request, Response};
+use hyper::body::Incoming;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::server::NamedService;
-use tonic_reflection::server::{Builder, Error};
+pub(super) use tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME as V1;
+pub(super) use tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME as V1_ALPHA;
+use tonic_reflection::server::Builder;
 use tower::Service;
+use tower::util::BoxCloneSyncService;
 
+use super::routes::Answer;
 use crate::proto::DESCRIPTOR_SET;
 
-/// Returns what makes a version of reflection.
-pub(super) fn descriptors() -> Builder<'static> {
+type Server = BoxCloneSyncService<Request<Incoming>, Response<Body>, Infallible>;
+
+/// Both versions of the protocol.
+pub(super) struct Reflection {
+    v1: LazyLock<Option<Server>>,
+    v1_alpha: LazyLock<Option<Server>>,
+}
+
+impl Default for Reflection {
+    fn default() -> Self {
+        Self {
+            v1: LazyLock::new(|| Some(Server::new(descriptors().build_v1().ok()?))),
+            v1_alpha: LazyLock::new(|| Some(Server::new(descriptors().build_v1alpha().ok()?))),
+        }
+    }
+}
+
+impl Reflection {
+    pub(super) fn v1(&self, request: Request<Incoming>) -> Answer {
+        call(self.v1.as_ref(), request)
+    }
+
+    pub(super) fn v1_alpha(&self, request: Request<Incoming>) -> Answer {
+        call(self.v1_alpha.as_ref(), request)
+    }
+}
+
+fn call(server: Option<&Server>, request: Request<Incoming>) -> Answer {
+    match server {
+        Some(server) => server.clone().call(request),
+        // The descriptors are part of the program and are good; a test sees to it.
+        None => ready(Ok(Status::internal("there is no reflection").into_http())).boxed(),
+    }
+}
+
+fn descriptors() -> Builder<'static> {
     Builder::configure().register_encoded_file_descriptor_set(DESCRIPTOR_SET)
-}
-
-/// A service that is made when it is called first.
-pub(super) struct OnDemand<S> {
-    make: fn() -> Result<S, Error>,
-    made: Arc<OnceLock<Option<S>>>,
-}
-
-impl<S> OnDemand<S> {
-    pub(super) fn new(make: fn() -> Result<S, Error>) -> Self {
-        Self {
-            make,
-            made: Arc::default(),
-        }
-    }
-}
-
-impl<S> Clone for OnDemand<S> {
-    fn clone(&self) -> Self {
-        Self {
-            make: self.make,
-            made: Arc::clone(&self.made),
-        }
-    }
-}
-
-impl<S: NamedService> NamedService for OnDemand<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> Service<Request<Body>> for OnDemand<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Self::Response, Infallible>>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match self.made.get_or_init(|| (self.make)().ok()) {
-            Some(service) => Either::Left(service.clone().call(request)),
-            // The descriptors are part of the program and are good; a test sees to it.
-            None => Either::Right(ready(Ok(Status::internal("there is no reflection").into_http()))),
-        }
-    }
 }

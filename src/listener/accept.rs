@@ -6,14 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tonic::body::Body;
-use tower::Service;
 
+use super::Calls;
 use super::connection::Connections;
 
 /// Opens a port.
@@ -39,12 +36,7 @@ pub(super) async fn accept<S>(
     tasks: &mut JoinSet<()>,
 ) -> Infallible
 where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
+    S: Calls,
 {
     let mut pauses = Pauses::default();
     loop {
@@ -75,12 +67,7 @@ fn take<S>(
     service: S,
     tasks: &mut JoinSet<()>,
 ) where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
+    S: Calls,
 {
     match connections.admission.admit(address) {
         Ok(place) => {

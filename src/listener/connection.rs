@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,8 +15,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use tonic::body::Body;
-use tower::{Service, ServiceExt};
 
 use super::admission::{Admission, Place};
 use super::after::After;
@@ -27,7 +23,7 @@ use super::preface::{AfterPreface, PrefaceError, read_preface};
 use super::send_timeout::SendTimeout;
 use super::streams::{CallExecutor, StreamRules, WatchedBody};
 use super::tls::{TlsConfig, TlsHandshakeError, handshake};
-use super::{Peer, descriptors};
+use super::{Calls, Peer, descriptors};
 use crate::config::{ConnectionSettings, LimitSettings};
 use crate::telemetry::{ListenerMetrics, RefusedConnection};
 
@@ -77,11 +73,7 @@ impl Connections {
         place: Place,
         service: S,
     ) where
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send,
+        S: Calls,
     {
         // Small messages leave at once; failing to ask for that costs latency and nothing else.
         let _ = socket.set_nodelay(true);
@@ -160,16 +152,12 @@ impl Connections {
         service: S,
     ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send,
+        S: Calls,
     {
         let ending = self.rules.ending;
         let calls = service_fn(move |mut request| {
             peer.introduce(&mut request);
-            let answer = service.clone().oneshot(request);
+            let answer = service.call(request);
             async move {
                 let response = answer.await?;
                 Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, ending)))

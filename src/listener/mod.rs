@@ -23,12 +23,12 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::service::Service;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::Status;
 use tonic::body::Body;
-use tower::Service;
 
 pub(crate) use accept::{Pauses, bind};
 pub(crate) use certificates::Certificates;
@@ -39,6 +39,25 @@ use crate::config::{ConnectionSettings, LimitSettings};
 use crate::telemetry::ListenerMetrics;
 use connection::Connections;
 use streams::StreamRules;
+
+/// What answers the calls of every connection.
+pub(crate) trait Calls:
+    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Calls for S where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
 
 /// What the gRPC port needs.
 pub(crate) struct Listener<'a> {
@@ -64,12 +83,7 @@ impl Listener<'_> {
     /// Takes connections until the server ends, and then waits for those that are open. They all end with the future.
     pub(crate) fn serve<S>(self, service: S) -> impl Future<Output = ()> + Send + use<S>
     where
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
+        S: Calls,
     {
         /// Of the time to finish, streams without news get half: what they still have to say takes a moment, and
         /// clients that were waiting for the end have time to read it.

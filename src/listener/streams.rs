@@ -4,7 +4,7 @@
 //! over the answer. One whose client does not take it (it gives no window) is reset after the send timeout. One that
 //! has begun and has nothing to say, a stream that waits for news, is ended when the server ends.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -64,6 +64,8 @@ where
         let is_first = !self.0.has_called.swap(true, Ordering::AcqRel);
         let running = self.0.place.begin_call(is_first);
         let rules = Arc::clone(&self.0.rules);
+        // Boxed: the task, which is moved several times while it is made, would hold room for it more than once.
+        let call = Box::pin(call);
         tokio::spawn(async move {
             let _running = running;
             watch_over(call, &rules).await;
@@ -104,9 +106,8 @@ impl Progress {
 }
 
 /// Runs a call until it ends or its client has let it wait for too long. A call that is dropped is reset.
-async fn watch_over<F: Future>(call: F, rules: &StreamRules) {
+async fn watch_over<F: Future>(mut call: Pin<Box<F>>, rules: &StreamRules) {
     let progress = Arc::new(Progress::default());
-    let mut call = pin!(call);
     let mut unread: Option<Pin<Box<Sleep>>> = None;
     let mut end: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
     std::future::poll_fn(|context| {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -217,7 +218,8 @@ impl ServiceTokens {
         let token = match self.known.good(&hash, now) {
             Some(known) => known?,
             None if Self::is_well_formed(text) => {
-                self.reload_for_unknown().await?;
+                // Boxed, so that the calls of known tokens do not take the room.
+                self.reload_for_unknown().boxed().await?;
                 let known = self.known.good(&hash, now);
                 known.unwrap_or(Err(Refusal::TokenInvalid))?
             }

@@ -67,7 +67,8 @@ pub async fn call(channel: Channel, deadline: Duration) -> Answer {
     }
     let mut request = Request::new(());
     request.set_timeout(deadline);
-    let codec = ProstCodec::<(), ()>::default();
+    // As the clients that are compared with it.
+    let codec = identity::grpc::Codec::<(), ()>::default();
     let path = http::uri::PathAndQuery::from_static(METHOD);
     client.unary(request, path, codec).await.map(drop).into()
 }

@@ -46,14 +46,15 @@ impl Open {
     fn look_up<Key, Value>(
         &mut self,
         check_after_idle: Duration,
+        now: Instant,
         key: &Key,
         look_up: impl FnOnce(&mut SqliteConnection, &Key) -> QueryResult<Value>,
     ) -> QueryResult<Value> {
-        if self.last_used.elapsed() >= check_after_idle {
+        if now.saturating_duration_since(self.last_used) >= check_after_idle {
             self.connection.batch_execute("SELECT 1")?;
         }
         let value = look_up(&mut self.connection, key)?;
-        self.last_used = Instant::now();
+        self.last_used = now;
         Ok(value)
     }
 }
@@ -76,14 +77,15 @@ impl InlineReads {
         look_up: impl FnOnce(&mut SqliteConnection, &Key) -> QueryResult<Value>,
     ) -> Option<Value> {
         let mut slot = self.0.lock_soon()?;
+        let now = Instant::now();
         let PoolSettings {
             max_lifetime,
             check_after_idle,
             ..
         } = self.0.settings;
         match &mut *slot {
-            Slot::Open(open) if open.since.elapsed() < max_lifetime => {
-                match open.look_up(check_after_idle, key, look_up) {
+            Slot::Open(open) if now.saturating_duration_since(open.since) < max_lifetime => {
+                match open.look_up(check_after_idle, now, key, look_up) {
                     Ok(value) => return Some(value),
                     Err(error) => {
                         tracing::debug!(%error, "reading once more on a thread that may block");

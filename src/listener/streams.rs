@@ -14,7 +14,7 @@ use http::HeaderMap;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::Status;
 
 use super::admission::Place;
@@ -91,8 +91,11 @@ enum State {
     Calling,
     /// There is nothing to send at the moment.
     Waiting,
-    /// The client has had something to take since then.
-    Sending(Instant),
+    /// The client has something to take.
+    Sending {
+        /// Whether it is there since the call was looked at last.
+        is_new: bool,
+    },
 }
 
 impl Progress {
@@ -118,12 +121,12 @@ async fn watch_over<F: Future>(mut call: Pin<Box<F>>, rules: &StreamRules) {
             }
             match progress.state() {
                 State::Calling => return Poll::Pending,
-                State::Sending(since) => {
+                State::Sending { is_new } => {
                     end = None;
-                    let deadline = since + rules.send_timeout;
-                    let timer = unread.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-                    if timer.deadline() != deadline {
-                        timer.as_mut().reset(deadline);
+                    let timer = unread.get_or_insert_with(|| Box::pin(sleep(rules.send_timeout)));
+                    if is_new {
+                        timer.as_mut().reset(Instant::now() + rules.send_timeout);
+                        progress.set(State::Sending { is_new: false });
                     }
                     ready!(timer.as_mut().poll(context));
                     rules.metrics.unread_answers.inc();
@@ -215,7 +218,7 @@ impl Body for WatchedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if let Some(piece) = self.next_piece() {
-            self.note(State::Sending(Instant::now()));
+            self.note(State::Sending { is_new: true });
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let Poll::Ready(next) = Pin::new(&mut self.inner).poll_frame(context) else {
@@ -229,7 +232,7 @@ impl Body for WatchedBody {
             self.note(State::Waiting);
             return Poll::Pending;
         };
-        self.note(State::Sending(Instant::now()));
+        self.note(State::Sending { is_new: true });
         let Some(Ok(frame)) = next else {
             return Poll::Ready(next);
         };

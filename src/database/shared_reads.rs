@@ -97,7 +97,10 @@ where
     Query: Fn(Vec<Key>) -> Found + Sync,
     Found: Future<Output = Result<HashMap<Key, Value>, DatabaseError>> + Send,
 {
-    match query(distinct(&keys)).await {
+    let asked = distinct(&keys);
+    let is_each_asked_once = asked.len() == keys.len();
+    match query(asked).await {
+        Ok(mut found) if is_each_asked_once => keys.iter().map(|key| Ok(found.remove(key))).collect(),
         Ok(found) => keys.iter().map(|key| Ok(found.get(key).cloned())).collect(),
         // It may lie in one of the keys: in what is stored there, for instance.
         Err(DatabaseError::Internal(reason)) if keys.len() > 1 => {

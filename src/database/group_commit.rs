@@ -13,13 +13,12 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use tracing::Span;
 
-use super::connection::Query;
 use super::event_commits::{EventCommits, noting_events};
 use super::pool::{Lease, Pool, Waiting};
 use super::pools::{MAX_ATTEMPTS, Outcome, Pools, RETRY_WINDOW, pause_after};
 use super::sqlite::Connection;
 use super::together::{Overdue, Terms, Together};
-use super::work::{Work, work};
+use super::work::Work;
 use super::{DatabaseError, SqliteDatabase};
 use crate::telemetry::DatabaseMetrics;
 
@@ -53,25 +52,9 @@ impl GroupCommit {
 }
 
 impl SqliteDatabase {
-    /// Runs a query in a transaction: all of it, or nothing. Once it has begun it goes on to its end whatever becomes of
-    /// the caller; it is tried again as [`Pools::transaction`] says.
-    pub(crate) async fn transaction<A, R, Q>(
-        self: &Arc<Self>,
-        name: &'static str,
-        query: Q,
-        arguments: A,
-    ) -> Result<R, DatabaseError>
-    where
-        A: Send + Sync + 'static,
-        R: Send + 'static,
-        Q: for<'r> Query<'r, Connection, A, R> + Copy + Send + Sync + 'static,
-    {
-        let (work, answer) = work(query, Arc::new(arguments));
-        self.commit(name, work).await?;
-        answer.take()
-    }
-
-    async fn commit(
+    /// Does work in a transaction: all of it, or nothing. Once it has begun it goes on to its end whatever becomes of the
+    /// caller; it is tried again as [`Pools::transaction`] says.
+    pub(crate) async fn commit(
         self: &Arc<Self>,
         name: &'static str,
         work: Work<Connection>,

@@ -25,7 +25,7 @@ pub(crate) mod sqlite;
 mod tls;
 mod together;
 pub mod verify;
-mod work;
+pub(crate) mod work;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -243,26 +243,11 @@ impl PostgresDatabase {
         self.pools.read_on(writer, query, Arc::new(arguments)).await
     }
 
-    /// Runs a query in a transaction: all of it, or nothing. It is tried again as [`Pools::transaction`] says.
-    pub(crate) async fn transaction<A, R, Q>(
-        self: &Arc<Self>,
-        name: &'static str,
-        query: Q,
-        arguments: A,
-    ) -> Result<R, DatabaseError>
-    where
-        A: Send + Sync + 'static,
-        R: Send + 'static,
-        Q: for<'r> Query<'r, postgres::Connection, A, R> + Copy + Send + Sync + 'static,
-    {
-        let (work, answer) = work(query, Arc::new(arguments));
-        self.commit(name, work).await?;
-        answer.take()
-    }
-
+    /// Does work in a transaction: all of it, or nothing. It is tried again as [`Pools::transaction`] says.
+    ///
     /// Once it has begun it runs to its end in a task of its own: a caller that goes away cannot leave it half done on a
     /// connection of the pool.
-    async fn commit(
+    pub(crate) async fn commit(
         self: &Arc<Self>,
         name: &'static str,
         work: Work<postgres::Connection>,
@@ -445,16 +430,18 @@ pub(crate) use read_primary;
 /// Once it has begun it runs to its end, whatever becomes of the caller.
 macro_rules! transaction {
     ($database:expr, $module:ident :: $query:ident, $arguments:expr) => {{
-        let arguments = $arguments;
+        let arguments = ::std::sync::Arc::new($arguments);
         const NAME: &str = concat!(stringify!($module), "::", stringify!($query));
         match &$database.backend {
             $crate::database::Backend::Postgres(database) => {
                 let query = $crate::database::postgres::queries::$module::$query;
-                database.transaction(NAME, query, arguments).await
+                let (work, answer) = $crate::database::work::work(query, arguments);
+                database.commit(NAME, work).await.and_then(|()| answer.take())
             }
             $crate::database::Backend::Sqlite(database) => {
                 let query = $crate::database::sqlite::queries::$module::$query;
-                database.transaction(NAME, query, arguments).await
+                let (work, answer) = $crate::database::work::work(query, arguments);
+                database.commit(NAME, work).await.and_then(|()| answer.take())
             }
         }
     }};

@@ -12,22 +12,22 @@ use super::DatabaseError;
 use super::connection::Query;
 
 /// A query with its arguments. It may be run more than once.
-pub(super) type Work<C> =
+pub(crate) type Work<C> =
     Arc<dyn for<'r> Fn(&'r mut C) -> BoxFuture<'r, Result<(), DatabaseError>> + Send + Sync>;
 
 /// What the query answered when its work was done last.
-pub(super) struct Answer<R>(Arc<Mutex<Option<R>>>);
+pub(crate) struct Answer<R>(Arc<Mutex<Option<R>>>);
 
 impl<R> Answer<R> {
     /// Returns the answer of work that is done.
-    pub(super) fn take(&self) -> Result<R, DatabaseError> {
+    pub(crate) fn take(&self) -> Result<R, DatabaseError> {
         let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         answer.ok_or_else(|| DatabaseError::Internal("a query without an answer".to_owned()))
     }
 }
 
 /// Makes work of a query, and tells where its answer will be.
-pub(super) fn work<C, A, R, Q>(query: Q, arguments: Arc<A>) -> (Work<C>, Answer<R>)
+pub(crate) fn work<C, A, R, Q>(query: Q, arguments: Arc<A>) -> (Work<C>, Answer<R>)
 where
     C: Send + 'static,
     A: Send + Sync + 'static,

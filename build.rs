@@ -207,12 +207,16 @@ fn embed_migrations(out_dir: &Path) -> Result<(), Box<dyn Error>> {
         names.sort();
         let _ = writeln!(code, "pub(crate) const {constant}: &[EmbeddedMigration] = &[");
         for name in names {
-            let path = root.join("migrations").join(directory).join(&name);
+            // Where the project lies is asked for when the code is compiled: what was generated may be kept while it moves.
+            let text_of = |file| {
+                format!(
+                    "include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/migrations/{directory}/{name}/{file}\"))"
+                )
+            };
+            let (up, down) = (text_of("up.sql"), text_of("down.sql"));
             let _ = writeln!(
                 code,
-                "    EmbeddedMigration {{ directory: {name:?}, up: include_str!({:?}), down: include_str!({:?}) }},",
-                path.join("up.sql"),
-                path.join("down.sql"),
+                "    EmbeddedMigration {{ directory: {name:?}, up: {up}, down: {down} }},"
             );
         }
         let _ = writeln!(code, "];");

@@ -18,7 +18,7 @@ use crate::clock::{Clock, CorrectedClock};
 use crate::config::{DatabaseUrl, Settings};
 use crate::database::migrations::MigrationError;
 use crate::database::{Database, DatabaseError};
-use crate::grpc::{self, Calls, Routes};
+use crate::grpc::{self, CallService, Routes};
 use crate::health::Health;
 use crate::http::{self, Operations};
 use crate::id_tokens::{IdTokens, ProviderSetupError};
@@ -220,7 +220,7 @@ pub async fn start(
         settings.limits,
         settings.listen.reflection,
     );
-    let calls = Calls::new(
+    let service = CallService::new(
         routes,
         settings.limits.max_deadline,
         assembled.authorizer,
@@ -243,7 +243,7 @@ pub async fn start(
         ending: grpc::ending,
         metrics: metrics.listener.clone(),
     };
-    let grpc = tokio::spawn(grpc_port.serve(calls).boxed());
+    let grpc = tokio::spawn(grpc_port.serve(service).boxed());
     let mut background = JoinSet::new();
     background.spawn(async move {
         if let Some(certificates) = certificates {

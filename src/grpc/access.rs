@@ -70,6 +70,13 @@ pub(crate) struct Method {
     pub(crate) access: Access,
 }
 
+/// Returns the full name of the service of a method.
+pub(crate) fn service_of(path: &str) -> Option<&str> {
+    path.strip_prefix('/')?
+        .split_once('/')
+        .map(|(service, _)| service)
+}
+
 /// Returns all methods. What is not among them may be called by nobody.
 pub(crate) fn methods() -> impl Iterator<Item = Method> {
     let methods = METHODS.iter().chain(&STANDARD_METHODS).copied();

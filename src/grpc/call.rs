@@ -130,7 +130,7 @@ const ALWAYS_AVAILABLE: [&str; 3] = [
 
 /// Answers the calls of the gRPC port. Cheap to clone.
 #[derive(Clone)]
-pub struct Calls(Arc<Shared>);
+pub struct CallService(Arc<Shared>);
 
 struct Shared {
     routes: Routes,
@@ -141,7 +141,7 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-impl Calls {
+impl CallService {
     /// Puts together what answers. `max_deadline` is how long a call may take whatever its caller says.
     #[must_use]
     pub fn new(
@@ -163,10 +163,10 @@ impl Calls {
     }
 }
 
-impl Service<Request<Incoming>> for Calls {
+impl Service<Request<Incoming>> for CallService {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Instrumented<Call>;
+    type Future = Instrumented<CallFuture>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let started = Instant::now();
@@ -184,28 +184,11 @@ impl Service<Request<Incoming>> for Calls {
         let (answer, deadline) = match self.0.deadline_of(&request, started) {
             Ok(deadline) => {
                 let shared = Arc::clone(&self.0);
-                let (mut head, body) = request.into_parts();
-                let answer = async move {
-                    let now = shared.clock.now();
-                    let admitted = match shared.authorize(&head, method, now).await {
-                        Ok(admitted) => admitted,
-                        Err(error) => return Status::from(error).into_http(),
-                    };
-                    head.extensions.insert(CallContext {
-                        caller: admitted.caller,
-                        standing: admitted.standing,
-                        now,
-                        deadline,
-                        correlation_id,
-                    });
-                    let Ok(answer) = shared.routes.call(Request::from_parts(head, body)).await;
-                    with_details(answer)
-                };
-                (answer.boxed(), deadline)
+                (shared.answer(request, method, correlation_id, deadline), deadline)
             }
             Err(error) => (ready(Status::from(error).into_http()).boxed(), started),
         };
-        let call = Call {
+        let call = CallFuture {
             answer,
             deadline,
             timer: None,
@@ -221,7 +204,7 @@ impl Service<Request<Incoming>> for Calls {
 /// A call that is being answered. It ends by its deadline, and is an answer also where it panics.
 ///
 /// It is small, as what holds it is moved several times; what it works on is not moved any more.
-pub struct Call {
+pub struct CallFuture {
     /// Ends with the first answer of a streaming call: a stream may live on.
     answer: BoxFuture<'static, Response<Body>>,
     deadline: Instant,
@@ -233,7 +216,7 @@ pub struct Call {
     metrics: Arc<Metrics>,
 }
 
-impl Future for Call {
+impl Future for CallFuture {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -257,7 +240,7 @@ impl Future for Call {
     }
 }
 
-impl Call {
+impl CallFuture {
     fn finish(&mut self, mut answer: Response<Body>) -> Response<Body> {
         if let Some(id) = self.request_id.take() {
             answer.headers_mut().insert(REQUEST_ID_HEADER, id);
@@ -274,7 +257,7 @@ impl Shared {
     /// Returns when a call has to be over. Fails for calls that nobody begins with.
     fn deadline_of<B>(&self, request: &Request<B>, started: Instant) -> Result<Instant, ApiError> {
         if request.uri().query().is_some() {
-            // No path of a method has one.
+            // The method would be found as if the query were not there.
             return Err(ApiError::not_implemented());
         }
         let time = self.time_allowed(request.headers())?;
@@ -288,6 +271,34 @@ impl Shared {
             return Err(ApiError::unavailable());
         }
         Ok(started + time)
+    }
+
+    /// Begins what a call asks for. Not an `async` function, which would hold the request twice.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        method: Option<Method>,
+        correlation_id: CorrelationId,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Response<Body>> {
+        let (mut head, body) = request.into_parts();
+        let answer = async move {
+            let now = self.clock.now();
+            let admitted = match self.authorize(&head, method, now).await {
+                Ok(admitted) => admitted,
+                Err(error) => return Status::from(error).into_http(),
+            };
+            head.extensions.insert(CallContext {
+                caller: admitted.caller,
+                standing: admitted.standing,
+                now,
+                deadline,
+                correlation_id,
+            });
+            let Ok(answer) = self.routes.call(Request::from_parts(head, body)).await;
+            with_details(answer)
+        };
+        answer.boxed()
     }
 
     /// Returns who calls, if that caller may call the method.

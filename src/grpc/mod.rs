@@ -29,7 +29,7 @@ use std::collections::{BTreeSet, HashSet};
 
 pub use auth_service::{Auth, AuthServiceImpl};
 pub use authorize::{Authorizer, Caller};
-pub use call::{Call, CallContext, Calls};
+pub use call::{CallContext, CallFuture, CallService};
 pub use codec::Codec;
 pub use credential_service::{CredentialServiceImpl, Credentials};
 pub use oauth_account_service::{OAuthAccountServiceImpl, OAuthAccounts};
@@ -45,11 +45,10 @@ pub use user_service::{UserServiceImpl, Users};
 /// Returns the full names of the services of this API.
 #[must_use]
 pub fn service_names() -> BTreeSet<&'static str> {
-    let services = access::methods().filter_map(|method| {
-        let (service, _) = method.path.strip_prefix('/')?.split_once('/')?;
-        service.starts_with("identity.v1.").then_some(service)
-    });
-    services.collect()
+    let services = access::methods().filter_map(|method| access::service_of(method.path));
+    services
+        .filter(|service| service.starts_with("identity.v1."))
+        .collect()
 }
 
 /// Returns the status of calls that end because the server does.

@@ -10,6 +10,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
+use super::access::service_of;
 use super::error::ApiError;
 use super::health_service::HealthServiceImpl;
 use super::reflection::{self, Reflection};
@@ -34,9 +35,9 @@ const IMPORT_USERS: &str = "/identity.v1.UserService/ImportUsers";
 /// What becomes of a call. There is always an answer; errors are answers, too.
 pub(super) type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
-/// The servers of all services, of those that are generated for tonic.
+/// The generated server of each service.
 ///
-/// tonic's own router would put every request and every answer into two boxes more, to choose among services it does not know.
+/// tonic's router would box every request and every answer once more, to choose among services that it does not know.
 pub struct Routes {
     users: UserServiceServer<UserServiceImpl>,
     imports: UserServiceServer<UserServiceImpl>,
@@ -80,8 +81,7 @@ impl Routes {
     /// Has the service of a call answer it.
     pub(super) fn call(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
-        let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
-        match (service.map_or("", |(service, _)| service), &self.reflection) {
+        match (service_of(path).unwrap_or_default(), &self.reflection) {
             (user_service_server::SERVICE_NAME, _) if path == IMPORT_USERS => {
                 self.imports.clone().call(request)
             }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use super::Calls;
+use super::GrpcService;
 use super::connection::Connections;
 
 /// Opens a port.
@@ -36,7 +36,7 @@ pub(super) async fn accept<S>(
     tasks: &mut JoinSet<()>,
 ) -> Infallible
 where
-    S: Calls,
+    S: GrpcService,
 {
     let mut pauses = Pauses::default();
     loop {
@@ -67,7 +67,7 @@ fn take<S>(
     service: S,
     tasks: &mut JoinSet<()>,
 ) where
-    S: Calls,
+    S: GrpcService,
 {
     match connections.admission.admit(address) {
         Ok(place) => {

@@ -23,7 +23,7 @@ use super::preface::{AfterPreface, PrefaceError, read_preface};
 use super::send_timeout::SendTimeout;
 use super::streams::{CallExecutor, StreamRules, WatchedBody};
 use super::tls::{TlsConfig, TlsHandshakeError, handshake};
-use super::{Calls, Peer, descriptors};
+use super::{GrpcService, Peer, descriptors};
 use crate::config::{ConnectionSettings, LimitSettings};
 use crate::telemetry::{ListenerMetrics, RefusedConnection};
 
@@ -73,7 +73,7 @@ impl Connections {
         place: Place,
         service: S,
     ) where
-        S: Calls,
+        S: GrpcService,
     {
         // Small messages leave at once; failing to ask for that costs latency and nothing else.
         let _ = socket.set_nodelay(true);
@@ -152,7 +152,7 @@ impl Connections {
         service: S,
     ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Calls,
+        S: GrpcService,
     {
         let ending = self.rules.ending;
         let calls = service_fn(move |mut request| {

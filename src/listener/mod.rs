@@ -41,7 +41,7 @@ use connection::Connections;
 use streams::StreamRules;
 
 /// What answers the calls of every connection.
-pub(crate) trait Calls:
+pub(crate) trait GrpcService:
     Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
     + Send
@@ -50,7 +50,7 @@ pub(crate) trait Calls:
 {
 }
 
-impl<S> Calls for S where
+impl<S> GrpcService for S where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
         + Send
@@ -83,7 +83,7 @@ impl Listener<'_> {
     /// Takes connections until the server ends, and then waits for those that are open. They all end with the future.
     pub(crate) fn serve<S>(self, service: S) -> impl Future<Output = ()> + Send + use<S>
     where
-        S: Calls,
+        S: GrpcService,
     {
         /// Of the time to finish, streams without news get half: what they still have to say takes a moment, and
         /// clients that were waiting for the end have time to read it.

@@ -255,3 +255,51 @@ impl Body for WatchedBody {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::atomic::AtomicU32;
+    use std::task::Waker;
+
+    use super::*;
+
+    const SEND_TIMEOUT: Duration = Duration::from_millis(50);
+
+    /// What a client is given time for is the next piece, and not all of the answer.
+    #[tokio::test]
+    async fn each_piece_has_the_send_timeout_to_itself() {
+        let (_server, end) = watch::channel(false);
+        let rules = StreamRules {
+            send_timeout: SEND_TIMEOUT,
+            patience: Duration::ZERO,
+            end,
+            ending: || Status::unavailable("the server is ending"),
+            metrics: ListenerMetrics::default(),
+        };
+        let pieces_taken = AtomicU32::new(0);
+        let mut pieces_sent = 0;
+        let answer = poll_fn(|_| {
+            let is_new = pieces_sent <= pieces_taken.load(Ordering::Relaxed);
+            if is_new {
+                pieces_sent += 1;
+                PROGRESS.with(|progress| progress.set(State::Sending { is_new }));
+            }
+            Poll::<()>::Pending
+        });
+        let mut call = pin!(watch_over(Box::pin(answer), &rules));
+        let mut context = Context::from_waker(Waker::noop());
+
+        for _ in 0..3 {
+            assert!(call.as_mut().poll(&mut context).is_pending());
+            sleep(SEND_TIMEOUT).await;
+            pieces_taken.fetch_add(1, Ordering::Relaxed);
+        }
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        assert_eq!(rules.metrics.unread_answers.get(), 0);
+
+        call.await;
+        assert_eq!(rules.metrics.unread_answers.get(), 1);
+    }
+}

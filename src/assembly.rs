@@ -65,7 +65,8 @@ impl Assembly<'_> {
     pub(crate) fn assemble(&self) -> Option<Assembled> {
         let settings = self.settings;
         let database = || self.database.clone();
-        let hasher = PasswordHasher::new(settings.passwords.hashing, self.metrics.hashing.clone());
+        let (hashing, metrics) = (settings.passwords.hashing, self.metrics.hashing.clone());
+        let hasher = PasswordHasher::new(hashing, metrics, self.database.server_work());
         let access = settings.tokens.access.clone();
         let keys = SigningKeyRepository::new(database());
         let signing_keys = SigningKeys::new(keys, self.master_key, access.lifetime)?;

@@ -132,6 +132,18 @@ impl Database {
         }
     }
 
+    /// Returns a function that tells whether a database server works for this process at the moment. SQLite has none.
+    pub(crate) fn server_work(&self) -> Box<dyn Fn() -> bool + Send + Sync> {
+        match &self.backend {
+            Backend::Postgres(database) => {
+                let Pools { writer, reader, .. } = &database.pools;
+                let (writer_loans, reader_loans) = (writer.loans(), reader.loans());
+                Box::new(move || writer_loans() || reader_loans())
+            }
+            Backend::Sqlite(_) => Box::new(|| false),
+        }
+    }
+
     /// Tells when a transaction of this process has committed events.
     pub(crate) fn event_commits(&self) -> EventCommits {
         match &self.backend {
@@ -447,3 +459,53 @@ macro_rules! transaction {
     }};
 }
 pub(crate) use transaction;
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::{Backend, Database};
+    use crate::config::{Settings, Sources};
+    use crate::telemetry::DatabaseMetrics;
+
+    fn database(url: &str) -> Database {
+        let master_key = "aWRlbnRpdHkgdGVzdHMgdXNlIHRoaXMga2V5IG9ubHk=";
+        let sources = Sources::from_pairs(&[("DATABASE_URL", url), ("IDENTITY_MASTER_KEY", master_key)]);
+        let settings = Settings::read(&sources).unwrap();
+        Database::new(&settings.database, DatabaseMetrics::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_database_server_works_while_a_connection_to_it_is_in_use() {
+        // Nobody listens there, and a connection is waited for.
+        let database = database("postgres://nobody@127.0.0.1:1/nothing?sslmode=disable");
+        let is_at_work = database.server_work();
+        let Backend::Postgres(postgres) = &database.backend else {
+            panic!("another kind");
+        };
+        assert!(!is_at_work());
+        for pool in [&postgres.pools.writer, &postgres.pools.reader] {
+            {
+                let mut lease = pin!(pool.acquire());
+                let mut context = Context::from_waker(Waker::noop());
+                assert!(lease.as_mut().poll(&mut context).is_pending());
+                assert!(is_at_work());
+            }
+            assert!(!is_at_work());
+        }
+    }
+
+    #[tokio::test]
+    async fn there_is_no_server_behind_sqlite() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("identity.db");
+        let database = database(&format!("sqlite://{}", file.display()));
+        let is_at_work = database.server_work();
+        let Backend::Sqlite(sqlite) = &database.backend else {
+            panic!("another kind");
+        };
+        let _lease = sqlite.pools.reader.acquire().await.unwrap();
+        assert!(!is_at_work());
+    }
+}

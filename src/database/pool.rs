@@ -60,9 +60,7 @@ impl<C: DatabaseConnection> Pool<C> {
         Self {
             name,
             connections,
-            queue: Arc::new(Semaphore::new(
-                usize::try_from(settings.max_size).unwrap_or(usize::MAX),
-            )),
+            queue: Arc::new(Semaphore::new(places(settings.max_size))),
             waiting: Arc::default(),
             settings,
         }
@@ -98,6 +96,12 @@ impl<C: DatabaseConnection> Pool<C> {
         })
     }
 
+    /// Returns a function that tells whether a connection is on loan, or about to be. It does not keep the pool.
+    pub(super) fn loans(&self) -> impl Fn() -> bool + Send + Sync + use<C> {
+        let (queue, connections) = (Arc::clone(&self.queue), self.settings.max_size);
+        move || queue.available_permits() < places(connections)
+    }
+
     /// Counts a call as waiting for a connection of this pool.
     pub(super) fn waiting(&self) -> Waiting {
         Waiting::enter(&self.waiting)
@@ -119,6 +123,11 @@ impl<C: DatabaseConnection> Pool<C> {
             waiting: self.waiting.load(Ordering::Relaxed),
         }
     }
+}
+
+/// Returns how many callers there is a connection for.
+fn places(connections: u32) -> usize {
+    usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
 /// Counts a caller as waiting until dropped.

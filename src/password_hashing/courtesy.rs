@@ -7,7 +7,13 @@
 //! its share of the recent time keeps what it has, and the operating system is as fair to it as to everybody. So does one
 //! that computes a hash which would come too late otherwise: whoever waits for it was told that there is time, when the
 //! machine had less to do.
+//!
+//! An offer is heard in the thread's own group of processes only (control group, or session): Linux shares cores among
+//! groups first, and beside a thread that never stops it has let those of other groups wait for a tenth of a second. A
+//! database server is in a group of its own. So, while it works for this process, a thread sleeps for a moment every
+//! millisecond, whatever it is entitled to: a call waits for that work, perhaps the one that the hash is for.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// The part of a core that a thread of hashing is entitled to while others want it: an eighth.
@@ -15,12 +21,51 @@ const SHARE: u32 = 8;
 /// How much of what a thread had too much or too little is remembered.
 const MEMORY: Duration = Duration::from_millis(20);
 
+/// How long a thread does not sleep while another process works for this one.
+const AWAKE: Duration = Duration::from_millis(1);
+
+/// What a thread does after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It goes on.
+    Run,
+    /// It lets others of its group go first, if there are any.
+    Yield,
+    /// It stops for a moment, which others use whoever they are.
+    Sleep,
+}
+
+/// Tells whether another process works for this one at the moment.
+pub(super) struct WorkElsewhere(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl WorkElsewhere {
+    /// Asks a function, which has to be quick: it is called after every step.
+    pub(super) fn told_by(is_under_way: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(is_under_way))
+    }
+
+    fn is_under_way(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for WorkElsewhere {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("WorkElsewhere")
+            .field(&self.is_under_way())
+            .finish()
+    }
+}
+
 /// What a thread has had of its share.
 #[derive(Debug)]
 pub(super) struct Courtesy {
     /// How much more than its share it has had, `MEMORY` being none.
     had: Duration,
     since: Instant,
+    /// When it slept last.
+    slept: Instant,
     /// The quickest step of late, by the hashes that it was for: what a step takes without interruption.
     quickest: [Duration; bcrypt_lanes::LANES],
 }
@@ -31,6 +76,7 @@ impl Courtesy {
         Self {
             had: MEMORY,
             since: now,
+            slept: now,
             quickest: [Duration::MAX; bcrypt_lanes::LANES],
         }
     }
@@ -46,9 +92,14 @@ impl Courtesy {
         quickest.copied().unwrap_or(Duration::MAX)
     }
 
-    /// Notes a step for a number of hashes that began and ended at these times. Tells whether others should go first
-    /// now.
-    pub(super) fn after_step(&mut self, hashes: usize, begin: Instant, end: Instant) -> bool {
+    /// Notes a step for a number of hashes that began and ended at these times. Returns what is due to others now.
+    pub(super) fn after_step(
+        &mut self,
+        hashes: usize,
+        begin: Instant,
+        end: Instant,
+        elsewhere: &WorkElsewhere,
+    ) -> Next {
         let took = end - begin;
         let uninterrupted = match self.quickest.get_mut(hashes.saturating_sub(1)) {
             Some(quickest) => {
@@ -62,7 +113,14 @@ impl Courtesy {
         let due = (end - self.since) / SHARE;
         self.since = end;
         self.had = (self.had + uninterrupted).saturating_sub(due).min(2 * MEMORY);
-        self.had >= MEMORY
+        if end - self.slept >= AWAKE && elsewhere.is_under_way() {
+            self.slept = end;
+            Next::Sleep
+        } else if self.had >= MEMORY {
+            Next::Yield
+        } else {
+            Next::Run
+        }
     }
 }
 
@@ -81,18 +139,30 @@ pub(super) fn is_at_risk(
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Courtesy, is_at_risk};
+    use super::{Courtesy, Next, WorkElsewhere, is_at_risk};
 
     const STEP: Duration = Duration::from_micros(100);
 
-    /// Takes steps that begin a while after each other, and returns how many of them others could go first after.
-    fn offers(courtesy: &mut Courtesy, from: &mut Instant, steps: u32, every: Duration) -> u32 {
-        let offers = (0..steps).filter(|_| {
+    /// Takes steps that begin a while after each other, and returns after how many of them this was next.
+    fn count(
+        next: Next,
+        courtesy: &mut Courtesy,
+        from: &mut Instant,
+        (steps, every): (u32, Duration),
+        is_work_elsewhere: bool,
+    ) -> u32 {
+        let elsewhere = WorkElsewhere::told_by(move || is_work_elsewhere);
+        let counted = (0..steps).filter(|_| {
             let begin = *from + (every - STEP);
             *from += every;
-            courtesy.after_step(4, begin, *from)
+            courtesy.after_step(4, begin, *from, &elsewhere) == next
         });
-        u32::try_from(offers.count()).expect("few")
+        u32::try_from(counted.count()).expect("few")
+    }
+
+    /// Takes steps while no other process works for this one, and returns how many of them others could go first after.
+    fn offers(courtesy: &mut Courtesy, from: &mut Instant, steps: u32, every: Duration) -> u32 {
+        count(Next::Yield, courtesy, from, (steps, every), false)
     }
 
     #[test]
@@ -120,6 +190,23 @@ mod tests {
         // It catches up as soon as it has the core, and not more than what is remembered.
         let kept = 1000 - offers(&mut courtesy, &mut now, 1000, STEP);
         assert!((1..=270).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn a_thread_sleeps_every_millisecond_while_another_process_works() {
+        let mut now = Instant::now();
+        let mut courtesy = Courtesy::new(now);
+        let mut sleeps = |steps, every, is_work_elsewhere| {
+            let steps = (steps, every);
+            count(Next::Sleep, &mut courtesy, &mut now, steps, is_work_elsewhere)
+        };
+        assert_eq!(sleeps(1000, STEP, true), 100);
+        // Also by a thread that has less than its share.
+        assert_eq!(sleeps(1000, 10 * STEP, true), 1000);
+        assert_eq!(sleeps(1000, STEP, false), 0);
+        // When there is work elsewhere again, at once, and once.
+        assert_eq!(sleeps(1, STEP, true), 1);
+        assert_eq!(sleeps(9, STEP, true), 0);
     }
 
     #[test]

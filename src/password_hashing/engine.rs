@@ -13,7 +13,7 @@ use bcrypt_lanes::{Batch, DIGEST_BYTES, Digest, Job, LANES, MAX_PASSWORD_BYTES, 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use zeroize::Zeroizing;
 
-use super::courtesy::{Courtesy, is_at_risk};
+use super::courtesy::{Courtesy, Next, WorkElsewhere, is_at_risk};
 use super::pace::Pace;
 use super::threads::lower_priority;
 use crate::telemetry::HashingMetrics;
@@ -83,6 +83,7 @@ struct Shared {
     queue: Mutex<Queue>,
     arrival: Condvar,
     pace: Arc<Pace>,
+    elsewhere: WorkElsewhere,
     metrics: HashingMetrics,
 }
 
@@ -109,12 +110,14 @@ impl Engine {
         kind: BcryptEngine,
         threads: usize,
         pace: Arc<Pace>,
+        elsewhere: WorkElsewhere,
         metrics: HashingMetrics,
     ) -> Self {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             arrival: Condvar::new(),
             pace,
+            elsewhere,
             metrics,
         });
         for _ in 0..threads {
@@ -185,6 +188,8 @@ impl Shared {
     fn work_side_by_side(&self) {
         /// How often the hashes are looked at, in steps.
         const LOOK_EVERY: u32 = 64;
+        /// The shortest there is; Linux makes some 80 microseconds of it.
+        const MOMENT: Duration = Duration::from_nanos(1);
         let mut batch = Batch::new();
         let mut last = Instant::now();
         let mut courtesy = Courtesy::new(last);
@@ -213,8 +218,10 @@ impl Shared {
                 self.pace.note(end - last, 1);
             }
             last = end;
-            if courtesy.after_step(hashes, begin, end) && !is_urgent {
-                thread::yield_now();
+            match courtesy.after_step(hashes, begin, end, &self.elsewhere) {
+                Next::Sleep => thread::sleep(MOMENT),
+                Next::Yield if !is_urgent => thread::yield_now(),
+                Next::Yield | Next::Run => {}
             }
             steps = steps.wrapping_add(1);
             if steps.is_multiple_of(LOOK_EVERY) {

@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 
 use crate::domain::{Password, PasswordHash};
 use crate::telemetry::HashingMetrics;
+use courtesy::WorkElsewhere;
 pub use engine::BcryptEngine;
 use engine::Engine;
 use modular_crypt::Parts;
@@ -93,9 +94,14 @@ pub enum HashingError {
 }
 
 impl PasswordHasher {
-    /// Makes a hasher and starts its threads.
+    /// Makes a hasher and starts its threads. They give way to another process, a database server, while
+    /// `is_work_elsewhere` says that it works for this one.
     #[must_use]
-    pub fn new(settings: HashingSettings, metrics: HashingMetrics) -> Self {
+    pub fn new(
+        settings: HashingSettings,
+        metrics: HashingMetrics,
+        is_work_elsewhere: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
         let HashingSettings {
             cost,
             engine,
@@ -104,12 +110,13 @@ impl PasswordHasher {
         } = settings;
         let concurrency = threads * engine.lanes();
         let pace = Arc::new(Pace::guess(engine.guessed_step()));
+        let elsewhere = WorkElsewhere::told_by(is_work_elsewhere);
         Self(Arc::new(Shared {
             cost,
             concurrency,
             capacity,
             turns: Arc::new(Semaphore::new(concurrency)),
-            engine: Engine::start(engine, threads, Arc::clone(&pace), metrics.clone()),
+            engine: Engine::start(engine, threads, Arc::clone(&pace), elsewhere, metrics.clone()),
             threads: HashingThreads::start(threads),
             waiting: AtomicUsize::new(0),
             pace,
@@ -205,7 +212,7 @@ mod tests {
             threads: 1,
             capacity: 64,
         };
-        PasswordHasher::new(settings, metrics.clone())
+        PasswordHasher::new(settings, metrics.clone(), || true)
     }
 
     fn password(text: &str) -> Password {

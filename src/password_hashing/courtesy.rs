@@ -11,7 +11,8 @@
 //! An offer is heard in the thread's own group of processes only (control group, or session): Linux shares cores among
 //! groups first, and beside a thread that never stops it has let those of other groups wait for a tenth of a second. A
 //! database server is in a group of its own. So, while it works for this process, a thread sleeps for a moment every
-//! millisecond, whatever it is entitled to: a call waits for that work, perhaps the one that the hash is for.
+//! millisecond, whatever it is entitled to: a call waits for that work, perhaps the one that the hash is for. One with a
+//! hash that may come too late does so less often, because it may get its core back only when a slice of others ends.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ const MEMORY: Duration = Duration::from_millis(20);
 
 /// How long a thread does not sleep while another process works for this one.
 const AWAKE: Duration = Duration::from_millis(1);
+/// The same, with a hash that may come too late.
+const AWAKE_IF_URGENT: Duration = Duration::from_millis(4);
 
 /// What a thread does after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,12 +95,14 @@ impl Courtesy {
         quickest.copied().unwrap_or(Duration::MAX)
     }
 
-    /// Notes a step for a number of hashes that began and ended at these times. Returns what is due to others now.
+    /// Notes a step for a number of hashes that began and ended at these times. Returns what is due to others now; less
+    /// if one of the hashes may come too late.
     pub(super) fn after_step(
         &mut self,
         hashes: usize,
         begin: Instant,
         end: Instant,
+        is_urgent: bool,
         elsewhere: &WorkElsewhere,
     ) -> Next {
         let took = end - begin;
@@ -113,10 +118,11 @@ impl Courtesy {
         let due = (end - self.since) / SHARE;
         self.since = end;
         self.had = (self.had + uninterrupted).saturating_sub(due).min(2 * MEMORY);
-        if end - self.slept >= AWAKE && elsewhere.is_under_way() {
+        let awake = if is_urgent { AWAKE_IF_URGENT } else { AWAKE };
+        if end - self.slept >= awake && elsewhere.is_under_way() {
             self.slept = end;
             Next::Sleep
-        } else if self.had >= MEMORY {
+        } else if self.had >= MEMORY && !is_urgent {
             Next::Yield
         } else {
             Next::Run
@@ -149,20 +155,20 @@ mod tests {
         courtesy: &mut Courtesy,
         from: &mut Instant,
         (steps, every): (u32, Duration),
-        is_work_elsewhere: bool,
+        (is_urgent, is_work_elsewhere): (bool, bool),
     ) -> u32 {
         let elsewhere = WorkElsewhere::told_by(move || is_work_elsewhere);
         let counted = (0..steps).filter(|_| {
             let begin = *from + (every - STEP);
             *from += every;
-            courtesy.after_step(4, begin, *from, &elsewhere) == next
+            courtesy.after_step(4, begin, *from, is_urgent, &elsewhere) == next
         });
         u32::try_from(counted.count()).expect("few")
     }
 
     /// Takes steps while no other process works for this one, and returns how many of them others could go first after.
     fn offers(courtesy: &mut Courtesy, from: &mut Instant, steps: u32, every: Duration) -> u32 {
-        count(Next::Yield, courtesy, from, (steps, every), false)
+        count(Next::Yield, courtesy, from, (steps, every), (false, false))
     }
 
     #[test]
@@ -198,7 +204,8 @@ mod tests {
         let mut courtesy = Courtesy::new(now);
         let mut sleeps = |steps, every, is_work_elsewhere| {
             let steps = (steps, every);
-            count(Next::Sleep, &mut courtesy, &mut now, steps, is_work_elsewhere)
+            let circumstances = (false, is_work_elsewhere);
+            count(Next::Sleep, &mut courtesy, &mut now, steps, circumstances)
         };
         assert_eq!(sleeps(1000, STEP, true), 100);
         // Also by a thread that has less than its share.
@@ -207,6 +214,15 @@ mod tests {
         // When there is work elsewhere again, at once, and once.
         assert_eq!(sleeps(1, STEP, true), 1);
         assert_eq!(sleeps(9, STEP, true), 0);
+    }
+
+    #[test]
+    fn a_thread_with_an_urgent_hash_sleeps_less_often_and_yields_to_nobody() {
+        let mut now = Instant::now();
+        let mut courtesy = Courtesy::new(now);
+        let mut after = |next| count(next, &mut courtesy, &mut now, (1000, STEP), (true, true));
+        assert_eq!(after(Next::Sleep), 25);
+        assert_eq!(after(Next::Yield), 0);
     }
 
     #[test]

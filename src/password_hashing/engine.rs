@@ -218,10 +218,10 @@ impl Shared {
                 self.pace.note(end - last, 1);
             }
             last = end;
-            match courtesy.after_step(hashes, begin, end, &self.elsewhere) {
+            match courtesy.after_step(hashes, begin, end, is_urgent, &self.elsewhere) {
                 Next::Sleep => thread::sleep(MOMENT),
-                Next::Yield if !is_urgent => thread::yield_now(),
-                Next::Yield | Next::Run => {}
+                Next::Yield => thread::yield_now(),
+                Next::Run => {}
             }
             steps = steps.wrapping_add(1);
             if steps.is_multiple_of(LOOK_EVERY) {

@@ -26,6 +26,7 @@ mod tls;
 mod together;
 pub mod verify;
 pub(crate) mod work;
+mod written_once;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

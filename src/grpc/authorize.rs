@@ -48,6 +48,15 @@ impl Caller {
             Self::FormerUser(claims) => Actor::User(claims.user_id),
         }
     }
+
+    /// Returns the user who calls for itself.
+    pub(super) fn into_user(self) -> Result<Authenticated, Refusal> {
+        match self {
+            Self::User(user) => Ok(*user),
+            Self::FormerUser(_) => Err(Refusal::SessionEnded),
+            Self::Anyone | Self::Service(_) => Err(Refusal::TokenRequired),
+        }
+    }
 }
 
 /// Who is calling, and for how long that holds.

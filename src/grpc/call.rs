@@ -35,7 +35,6 @@ use crate::clock::Clock;
 use crate::domain::{Command, CorrelationId, Origin, Refusal, RequestRecord, Session, UserId};
 use crate::health::Health;
 use crate::proto::identity::v1::ErrorReason;
-use crate::sign_in::Authenticated;
 use crate::telemetry::Metrics;
 use crate::tokens::StandingToken;
 
@@ -78,15 +77,6 @@ impl CallContext {
         Command {
             request,
             ..Command::new(value, self.origin())
-        }
-    }
-
-    /// Returns the user who calls for itself.
-    pub(super) fn user(&self) -> Result<&Authenticated, ApiError> {
-        match &self.caller {
-            Caller::User(user) => Ok(user),
-            Caller::FormerUser(_) => Err(Refusal::SessionEnded.into()),
-            Caller::Anyone | Caller::Service(_) => Err(Refusal::TokenRequired.into()),
         }
     }
 

@@ -17,7 +17,16 @@ use crate::database::rows::{SessionRow, UserRow};
 use crate::database::schema::{sessions, signing_keys, users};
 use crate::database::shared_reads::TokenSession;
 use crate::database::sql_types::StoredUuid;
+use crate::database::written_once::{WrittenOnce, names};
 use crate::domain::{Session, SessionId, User, UserId};
+
+names!(
+    UsersById,
+    UsersByEmail,
+    UsersByUsername,
+    SessionsWithUser,
+    SessionsForToken
+);
 
 /// Fills a list of keys up with the last of them.
 ///
@@ -39,11 +48,10 @@ pub(crate) async fn users_by_id(
     ids: &Vec<UserId>,
 ) -> Result<HashMap<UserId, User>, DatabaseError> {
     let ids = padded(ids.iter().copied().map(StoredUuid::from).collect());
-    let rows = users::table
+    let found = users::table
         .filter(users::id.eq_any(ids))
-        .select(UserRow::as_select())
-        .load(connection)
-        .await?;
+        .select(UserRow::as_select());
+    let rows = WrittenOnce::<UsersById, _>::new(found).load(connection).await?;
     Ok(by_id(rows))
 }
 
@@ -52,9 +60,10 @@ pub(crate) async fn users_by_email(
     connection: &mut Connection,
     emails: &Vec<String>,
 ) -> Result<HashMap<String, User>, DatabaseError> {
-    let rows = users::table
+    let found = users::table
         .filter(users::email_normalized.eq_any(padded(emails.clone())))
-        .select(UserRow::as_select())
+        .select(UserRow::as_select());
+    let rows = WrittenOnce::<UsersByEmail, _>::new(found)
         .load(connection)
         .await?;
     Ok(by_email(rows))
@@ -65,9 +74,10 @@ pub(crate) async fn users_by_username(
     connection: &mut Connection,
     usernames: &Vec<String>,
 ) -> Result<HashMap<String, User>, DatabaseError> {
-    let rows = users::table
+    let found = users::table
         .filter(users::username_normalized.eq_any(padded(usernames.clone())))
-        .select(UserRow::as_select())
+        .select(UserRow::as_select());
+    let rows = WrittenOnce::<UsersByUsername, _>::new(found)
         .load(connection)
         .await?;
     Ok(by_username(rows))
@@ -79,10 +89,11 @@ pub(crate) async fn sessions_with_user(
     ids: &Vec<SessionId>,
 ) -> Result<HashMap<SessionId, SessionWithUser>, DatabaseError> {
     let ids = padded(ids.iter().copied().map(StoredUuid::from).collect());
-    let rows: Vec<StoredSession> = sessions::table
+    let found = sessions::table
         .inner_join(users::table)
         .filter(sessions::id.eq_any(ids))
-        .select((SessionRow::as_select(), UserRow::as_select()))
+        .select((SessionRow::as_select(), UserRow::as_select()));
+    let rows: Vec<StoredSession> = WrittenOnce::<SessionsWithUser, _>::new(found)
         .load(connection)
         .await?;
     Ok(by_session(rows))
@@ -99,19 +110,20 @@ pub(crate) async fn sessions_for_token(
     kids.sort_unstable();
     kids.dedup();
     // Each session with each key: there is rarely more than one that signs.
-    let rows: Vec<(SessionRow, UserRow, String)> = sessions::table
+    let found = sessions::table
         .inner_join(users::table)
         .inner_join(signing_keys::table.on(signing_keys::kid.eq_any(kids)))
         .filter(sessions::id.eq_any(ids))
         .filter(signing_keys::revoked_at.is_null())
-        .select((SessionRow::as_select(), UserRow::as_select(), signing_keys::kid))
+        .select((SessionRow::as_select(), UserRow::as_select(), signing_keys::kid));
+    let rows: Vec<(SessionRow, UserRow, String)> = WrittenOnce::<SessionsForToken, _>::new(found)
         .load(connection)
         .await?;
-    let found = rows.into_iter().map(|(session, user, kid)| {
+    let by_token = rows.into_iter().map(|(session, user, kid)| {
         let session = Session::from(session);
         ((session.id, kid), (session, User::from(user)))
     });
-    Ok(found.collect())
+    Ok(by_token.collect())
 }
 
 #[cfg(test)]

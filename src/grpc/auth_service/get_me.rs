@@ -7,10 +7,10 @@ use crate::proto::identity::v1::{GetMeRequest, GetMeResponse};
 
 pub(super) async fn get_me(
     _auth: &Auth,
-    context: &CallContext,
+    context: CallContext,
     GetMeRequest {}: GetMeRequest,
 ) -> Result<GetMeResponse, ApiError> {
-    let caller = context.user()?.clone();
+    let caller = context.caller.into_user()?;
     Ok(GetMeResponse {
         user: Some(caller.user.into()),
         session: Some(caller.session.into()),

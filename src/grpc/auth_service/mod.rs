@@ -116,7 +116,7 @@ impl AuthService for AuthServiceImpl {
 
     async fn get_me(&self, request: Request<GetMeRequest>) -> Result<Response<GetMeResponse>, Status> {
         let (context, message) = CallContext::split(request)?;
-        Ok(Response::new(get_me::get_me(&self.0, &context, message).await?))
+        Ok(Response::new(get_me::get_me(&self.0, context, message).await?))
     }
 
     async fn introspect_token(

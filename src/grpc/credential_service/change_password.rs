@@ -42,7 +42,7 @@ pub(super) async fn change_password(
         let user = Some(user.into());
         return Ok(ChangePasswordResponse { user });
     }
-    let caller = context.user()?.clone();
+    let caller = context.caller.clone().into_user()?;
     let attempt = Attempt {
         password: current,
         client,

@@ -58,17 +58,22 @@ async fn watch(client: &mut Http2) -> u32 {
     stream
 }
 
-/// Tells whether a call may be made again whatever it does: the server says so, or it has never been sent. tonic calls it
-/// cancelled when it was about to be sent on a connection that is going away.
+/// Tells whether a call may be made again whatever it does: the server says so, or it has never been sent, or the server
+/// has said by a GOAWAY that it left it alone (RFC 9113 §6.8). tonic calls the last two cancelled and an internal error.
 fn may_be_repeated(status: &Status) -> bool {
     let mut source = std::error::Error::source(status);
-    let mut was_sent = true;
+    let mut was_done = true;
     while let Some(error) = source {
-        let cause = error.downcast_ref::<hyper::Error>();
-        was_sent &= !cause.is_some_and(hyper::Error::is_canceled);
+        let was_held_back = error
+            .downcast_ref()
+            .is_some_and(|cause: &hyper::Error| cause.is_canceled());
+        let was_left_alone = error.downcast_ref().is_some_and(|cause: &h2::Error| {
+            cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR)
+        });
+        was_done &= !was_held_back && !was_left_alone;
         source = error.source();
     }
-    status.code() == Code::Unavailable || !was_sent
+    status.code() == Code::Unavailable || !was_done
 }
 
 /// Returns how many connections were refused for a reason.

@@ -48,6 +48,12 @@ impl Email {
         &self.typed
     }
 
+    /// Takes the address out, as it was typed.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.typed
+    }
+
     /// Returns the address in the form it is compared in.
     #[must_use]
     pub fn normalized(&self) -> &str {

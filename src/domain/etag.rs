@@ -24,7 +24,11 @@ impl Etag {
         context.update(&version.to_be_bytes());
         let digest = context.finish();
         let short = digest.as_ref().get(..DIGEST_BYTES).unwrap_or_default();
-        Self(format!("\"{}\"", URL_SAFE_NO_PAD.encode(short)))
+        let mut text = String::with_capacity(2 + DIGEST_BYTES.div_ceil(3) * 4);
+        text.push('"');
+        URL_SAFE_NO_PAD.encode_string(short, &mut text);
+        text.push('"');
+        Self(text)
     }
 
     /// Takes an etag that a caller sent; it need not be one that was ever issued.
@@ -37,5 +41,11 @@ impl Etag {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Takes the text out.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
     }
 }

@@ -23,6 +23,12 @@ impl FullName {
         &self.0
     }
 
+    /// Takes the name out.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+
     /// Takes a name that was valid when it was stored.
     pub(crate) const fn from_stored(text: String) -> Self {
         Self(text)
@@ -46,6 +52,12 @@ impl BlockReason {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Takes the reason out.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
     }
 
     /// Takes a reason that was valid when it was stored.

@@ -44,6 +44,12 @@ impl Username {
         &self.typed
     }
 
+    /// Takes the name out, as it was typed.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.typed
+    }
+
     /// Returns the name in the form it is compared in.
     #[must_use]
     pub fn normalized(&self) -> &str {

@@ -7,6 +7,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::span_fields::SpanFields;
 use crate::config::{LogFormat, LogSettings};
 
 /// Shows that the log has been set up.
@@ -33,7 +34,12 @@ pub fn init_log(settings: &LogSettings) -> LogGuard {
             .try_init()
     } else {
         registry
-            .with(tracing_subscriber::fmt::layer().json().with_writer(stderr))
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .fmt_fields(SpanFields)
+                    .with_writer(stderr),
+            )
             .try_init()
     };
     if result.is_ok() {

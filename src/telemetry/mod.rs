@@ -3,6 +3,7 @@
 mod listener;
 mod log;
 mod metrics;
+mod span_fields;
 
 pub use listener::{ListenerMetrics, RefusedConnection};
 pub use log::{LogGuard, init_log};

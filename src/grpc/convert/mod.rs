@@ -19,8 +19,8 @@ use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use prost_types::Timestamp;
 
 use crate::domain::{
-    AuthProvider, BirthDate, Email, Etag, FullName, Invalid, MissingFields, Password, PasswordPolicy,
-    Profile, ProfileField, User, UserId, Username,
+    AuthProvider, BirthDate, BlockReason, Email, Etag, FullName, Invalid, MissingFields, Password,
+    PasswordPolicy, Profile, ProfileField, User, UserId, Username,
 };
 use crate::grpc::violations::Violations;
 use crate::proto::google::r#type::Date;
@@ -30,7 +30,7 @@ use crate::tokens::SecretToken;
 
 impl From<User> for proto::User {
     fn from(user: User) -> Self {
-        let etag = user.etag().as_str().to_owned();
+        let etag = user.etag().into_string();
         let password_set = user.has_password();
         let auth_provider = proto::AuthProvider::from(user.began_with()).into();
         let Profile {
@@ -41,17 +41,17 @@ impl From<User> for proto::User {
         } = user.profile;
         Self {
             id: user.id.to_string(),
-            email: email.map(|email| email.as_str().to_owned()).unwrap_or_default(),
+            email: email.map(Email::into_string).unwrap_or_default(),
             email_verified: user.email_verified_at.is_some(),
-            username: username.map(|name| name.as_str().to_owned()).unwrap_or_default(),
-            full_name: full_name.map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            username: username.map(Username::into_string).unwrap_or_default(),
+            full_name: full_name.map(FullName::into_string).unwrap_or_default(),
             birth_date: birth_date.map(|date| date_to_proto(date.date())),
             auth_provider,
             is_active: user.is_active,
             is_blocked: user.is_blocked,
             block_reason: user
                 .block_reason
-                .map(|reason| reason.as_str().to_owned())
+                .map(BlockReason::into_string)
                 .unwrap_or_default(),
             password_set,
             create_time: Some(time_to_proto(user.created_at)),

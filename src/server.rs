@@ -17,7 +17,7 @@ use crate::assembly::Assembly;
 use crate::clock::{Clock, CorrectedClock};
 use crate::config::{DatabaseUrl, Settings};
 use crate::database::migrations::MigrationError;
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Probe};
 use crate::grpc::{self, CallService, Routes};
 use crate::health::Health;
 use crate::http::{self, Operations};
@@ -262,18 +262,19 @@ pub async fn start(
     let its_health = health.clone();
     let work = async move {
         let (upkeep, feed) = (assembled.upkeep, assembled.feed);
-        match prepare(&database, &upkeep, &settings, &corrected_clock).await {
+        let mut probe = database.probe();
+        match prepare(&database, &mut probe, &upkeep, &settings, &corrected_clock).await {
             Ok(()) => its_health.set_started(),
             Err(error) => {
                 let _ = report_failure.send(error);
                 return;
             }
         }
-        let probe = database.probe();
+        let follow = its_health.follow(probe, settings.health, corrected_clock, metrics);
         let keeping_up = upkeep.keep_up(Arc::clone(&clock));
         let following = feed.keep_following();
-        let follow = its_health.follow(probe, settings.health, corrected_clock, metrics);
-        tokio::join!(keeping_up, following, follow);
+        // In this order, so that the health does not wait for the upkeep of the start.
+        tokio::join!(follow, keeping_up, following);
     };
     background.spawn(work.boxed());
     Ok(RunningServer {
@@ -314,6 +315,7 @@ fn address_of(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 /// connecting may take.
 async fn prepare(
     database: &Database,
+    probe: &mut Probe,
     upkeep: &Upkeep,
     settings: &Settings,
     clock: &CorrectedClock,
@@ -322,7 +324,7 @@ async fn prepare(
     const PAUSE: Duration = Duration::from_millis(200);
     let patience_ends = Instant::now() + settings.database.pool.connect_timeout;
     loop {
-        let error = match prepare_once(database, upkeep, settings, clock).await {
+        let error = match prepare_once(database, probe, upkeep, settings, clock).await {
             Err(error) if error.may_pass() && Instant::now() < patience_ends => error,
             outcome => return outcome,
         };
@@ -333,7 +335,33 @@ async fn prepare(
 
 async fn prepare_once(
     database: &Database,
+    probe: &mut Probe,
     upkeep: &Upkeep,
+    settings: &Settings,
+    clock: &CorrectedClock,
+) -> Result<(), StartError> {
+    // Each on a connection of its own, of which opening takes the longest. Neither is dropped when the other fails.
+    let (is_migrated, is_right) = tokio::join!(
+        prepare_schema(database, settings, clock),
+        set_clock(clock, probe, settings.database.pool.connect_timeout),
+    );
+    is_migrated?;
+    is_right?;
+    let adopted = UserEventRepository::new(database.clone()).adopt().await?;
+    if adopted > 0 {
+        tracing::info!(adopted, "events of a restored backup can be followed from now on");
+    }
+    upkeep.prepare_keys(clock.now()).await?;
+    if settings.authorization.is_required {
+        prepare_service_tokens(database, settings, clock.now()).await?;
+    }
+    upkeep.service_tokens.reload().await?;
+    Ok(())
+}
+
+/// Applies the migrations, or sees to it that there are none to apply.
+async fn prepare_schema(
+    database: &Database,
     settings: &Settings,
     clock: &CorrectedClock,
 ) -> Result<(), StartError> {
@@ -341,28 +369,23 @@ async fn prepare_once(
         for migration in database.migrate_up(clock).await? {
             tracing::info!(migration, "migration applied");
         }
-    } else {
-        let pending = database.migration_status().await?.pending.len();
-        if pending > 0 {
-            return Err(StartError::Pending(pending));
-        }
+        return Ok(());
     }
-    let adopted = UserEventRepository::new(database.clone()).adopt().await?;
-    if adopted > 0 {
-        tracing::info!(adopted, "events of a restored backup can be followed from now on");
+    match database.migration_status().await?.pending.len() {
+        0 => Ok(()),
+        pending => Err(StartError::Pending(pending)),
     }
-    let database_time = database
-        .probe()
-        .ask(settings.database.pool.connect_timeout)
-        .await?;
-    if let Some(time) = database_time {
+}
+
+/// Sets the clock by that of the database, if it has one.
+async fn set_clock(
+    clock: &CorrectedClock,
+    probe: &mut Probe,
+    limit: Duration,
+) -> Result<(), DatabaseError> {
+    if let Some(time) = probe.time(limit).await? {
         clock.correct(time);
     }
-    upkeep.prepare_keys(clock.now()).await?;
-    if settings.authorization.is_required {
-        prepare_service_tokens(database, settings, clock.now()).await?;
-    }
-    upkeep.service_tokens.reload().await?;
     Ok(())
 }
 

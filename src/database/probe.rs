@@ -29,6 +29,14 @@ impl Database {
 }
 
 impl Probe {
+    /// Returns the time of the database if it has a clock of its own, which it is asked for at most `limit`.
+    pub async fn time(&mut self, limit: Duration) -> Result<Option<DateTime<Utc>>, DatabaseError> {
+        match &self.0 {
+            Connection::Postgres(..) => self.ask(limit).await,
+            Connection::Sqlite(_) => Ok(None),
+        }
+    }
+
     /// Asks once, for at most `limit`, and returns the time of the database if it has a clock of its own.
     pub async fn ask(&mut self, limit: Duration) -> Result<Option<DateTime<Utc>>, DatabaseError> {
         match &mut self.0 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Request};
 
 use super::blocker::Blocker;
-use super::{backends, pool, rename, renaming};
+use super::{backends, one_has_begun, pool, rename, renaming};
 use crate::security_service::calls::lockout_of_user;
 use crate::support::{Backend, Behaviour, Test, TestServer, behaviours, eventually};
 
@@ -71,15 +71,13 @@ async fn a_change_whose_deadline_passes_leaves_no_transaction_open(t: Test) {
 async fn a_change_whose_caller_goes_away_leaves_no_transaction_open(t: Test) {
     let server = t.start_with(&PATIENT).await;
     let ada = server.create_user("ada@example.com").await;
+    server.wait_until_settled().await;
     for _ in 0..3 {
         let blocker = Blocker::of_users(&t).await;
 
         tokio::select! {
             outcome = rename(&server, &ada.id, "Ada") => panic!("not blocked: {outcome:?}"),
-            () = eventually("the change is under way", async || {
-                let writer = pool(&server, "writer").await;
-                writer.size > writer.idle
-            }) => {}
+            () = one_has_begun(&server) => {}
         }
 
         blocker.release().await;
@@ -90,11 +88,14 @@ async fn a_change_whose_caller_goes_away_leaves_no_transaction_open(t: Test) {
 async fn a_waiting_change_whose_caller_goes_away_never_begins(t: Test) {
     let server = t.start_with(&PATIENT).await;
     let ada = server.create_user("ada@example.com").await;
+    server.wait_until_settled().await;
     let blocker = Blocker::of_users(&t).await;
-    let first = [(); 2].map(|()| rename(&server, &ada.id, "First"));
-    let first = futures_util::future::join_all(first);
+    let second = async {
+        one_has_begun(&server).await;
+        rename(&server, &ada.id, "Second").await
+    };
 
-    let (outcomes, ()) = tokio::join!(first, async {
+    let (first, second, ()) = tokio::join!(rename(&server, &ada.id, "First"), second, async {
         let waits = |count: i32| {
             let server = &server;
             eventually("calls wait for a connection", async move || {
@@ -111,11 +112,10 @@ async fn a_waiting_change_whose_caller_goes_away_never_begins(t: Test) {
         blocker.release().await;
     });
 
-    for outcome in outcomes {
-        outcome.unwrap();
-    }
+    first.unwrap();
+    second.unwrap();
     let name = t.sql_value("SELECT full_name AS value FROM users").await;
-    assert_eq!(name.as_deref(), Some("First"));
+    assert_eq!(name.as_deref(), Some("Second"));
     assert_clean(&t, &server, &ada.id).await;
 }
 

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tonic::Code;
 
 use super::blocker::Blocker;
-use super::{pool, read_alone, rename};
+use super::{one_has_begun, pool, read_alone, rename};
 use crate::support::{Backend, Behaviour, Failure, Test, behaviours, eventually, postgres_only};
 
 pub fn tests() -> Vec<Behaviour> {
@@ -59,12 +59,7 @@ async fn d07_callers_wait_in_line_and_are_all_served(t: Test) {
     let names: Vec<String> = (1..CALLS).map(|number| format!("Ada {number}")).collect();
     let first = rename(&server, &ada.id, "Ada");
     let others = async {
-        // Those who come while nobody has a connection would share one.
-        eventually("the first has a connection", async || {
-            let writer = pool(&server, "writer").await;
-            writer.size - writer.idle > 0
-        })
-        .await;
+        one_has_begun(&server).await;
         join_all(names.iter().map(|name| rename(&server, &ada.id, name))).await
     };
     let (first, outcomes, ()) = tokio::join!(first, others, async {

@@ -17,7 +17,7 @@ use identity::proto::identity::v1::{
     BatchGetUsersRequest, GetStatusRequest, PoolStatus, UpdateUserRequest, User,
 };
 
-use crate::support::{Behaviour, Clients, Failure, Test};
+use crate::support::{Behaviour, Clients, Failure, Test, eventually};
 
 pub fn tests() -> Vec<Behaviour> {
     [
@@ -69,6 +69,16 @@ pub async fn pool(clients: &Clients, name: &str) -> PoolStatus {
     let pools = response.into_inner().pools;
     let found = pools.into_iter().find(|pool| pool.name == name);
     found.expect("a pool of that name")
+}
+
+/// Waits until a change is under way. On SQLite, those that come while nobody has the connection would share it, and not
+/// wait for it.
+pub async fn one_has_begun(clients: &Clients) {
+    eventually("a change is under way", async || {
+        let writer = pool(clients, "writer").await;
+        writer.size > writer.idle
+    })
+    .await;
 }
 
 /// Returns the process ids of the servers' connections to the test's PostgreSQL database, of those that match

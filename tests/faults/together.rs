@@ -1,5 +1,6 @@
 //! Calls that wait at the same moment and go to the database together: each is as if it were alone.
 
+use std::iter::once;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,7 +10,7 @@ use tonic::{Code, Request};
 use uuid::Uuid;
 
 use super::blocker::Blocker;
-use super::{backends, pool, rename};
+use super::{backends, one_has_begun, pool, rename};
 use crate::support::{Backend, Behaviour, Test, behaviours, eventually, new_user, postgres_only};
 
 pub fn tests() -> Vec<Behaviour> {
@@ -75,8 +76,12 @@ async fn changes_that_wait_together_succeed_and_fail_on_their_own(t: Test) {
             _ => format!("user-{number}@example.com"),
         })
         .collect();
-    let calls = join_all(emails.iter().map(|email| server.create(new_user().email(email))));
-    let (outcomes, ()) = tokio::join!(calls, async {
+    let create = |email: &String| server.create(new_user().email(email));
+    let others = async {
+        one_has_begun(&server).await;
+        join_all(emails[1..].iter().map(create)).await
+    };
+    let (first, others, ()) = tokio::join!(create(&emails[0]), others, async {
         eventually("all calls wait", async || {
             let writer = pool(&server, "writer").await;
             let in_use = writer.size - writer.idle;
@@ -88,7 +93,7 @@ async fn changes_that_wait_together_succeed_and_fail_on_their_own(t: Test) {
 
     let mut created = 0;
     let mut wanted = 0;
-    for (email, outcome) in emails.iter().zip(outcomes) {
+    for (email, outcome) in emails.iter().zip(once(first).chain(others)) {
         match outcome {
             Ok(user) => {
                 assert_eq!(user.email, *email);

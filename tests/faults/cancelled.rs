@@ -92,7 +92,7 @@ async fn a_waiting_change_whose_caller_goes_away_never_begins(t: Test) {
     let blocker = Blocker::of_users(&t).await;
     let second = async {
         one_has_begun(&server).await;
-        rename(&server, &ada.id, "Second").await
+        rename(&server, &ada.id, "First").await
     };
 
     let (first, second, ()) = tokio::join!(rename(&server, &ada.id, "First"), second, async {
@@ -115,7 +115,7 @@ async fn a_waiting_change_whose_caller_goes_away_never_begins(t: Test) {
     first.unwrap();
     second.unwrap();
     let name = t.sql_value("SELECT full_name AS value FROM users").await;
-    assert_eq!(name.as_deref(), Some("Second"));
+    assert_eq!(name.as_deref(), Some("First"));
     assert_clean(&t, &server, &ada.id).await;
 }
 

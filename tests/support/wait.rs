@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long a condition may take to come true: far longer than it should on a busy machine.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// The pause between two looks: too short to be noticed, too long to keep a core busy.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -341,12 +341,12 @@ async fn prepare_once(
     clock: &CorrectedClock,
 ) -> Result<(), StartError> {
     // Each on a connection of its own, of which opening takes the longest. Neither is dropped when the other fails.
-    let (is_migrated, is_right) = tokio::join!(
+    let (schema, time) = tokio::join!(
         prepare_schema(database, settings, clock),
         set_clock(clock, probe, settings.database.pool.connect_timeout),
     );
-    is_migrated?;
-    is_right?;
+    schema?;
+    time?;
     let adopted = UserEventRepository::new(database.clone()).adopt().await?;
     if adopted > 0 {
         tracing::info!(adopted, "events of a restored backup can be followed from now on");

@@ -11,9 +11,9 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::{CHECK, check, watch};
 use crate::faults::blocker::Blocker;
-use crate::faults::pool;
+use crate::faults::one_has_begun;
 use crate::support::http2::{GOAWAY, Http2, INITIAL_WINDOW_SIZE, NO_ERROR, PREFACE};
-use crate::support::{Behaviour, Process, Test, behaviours, eventually, new_user, sqlite_only};
+use crate::support::{Behaviour, Process, Test, behaviours, new_user, sqlite_only};
 
 pub fn tests() -> Vec<Behaviour> {
     [
@@ -171,6 +171,7 @@ async fn o01_running_calls_finish(t: Test) {
         &["serve"],
     );
     server.wait_until_serving().await;
+    server.wait_until_settled().await;
     let blocker = Blocker::of_users(&t).await;
     let clients = (*server).clone();
     let calls = (0..CALLS).map(|number| {
@@ -183,11 +184,7 @@ async fn o01_running_calls_finish(t: Test) {
     let calls: Vec<_> = calls.collect();
     let mut idle = Http2::connect(server.grpc_address()).await;
     check(&mut idle).await;
-    eventually("the calls have arrived", async || {
-        let writer = pool(&clients, "writer").await;
-        writer.size > writer.idle
-    })
-    .await;
+    one_has_begun(&clients).await;
 
     server.terminate();
     idle.wait_for(|frame| frame.kind == GOAWAY).await;
@@ -213,14 +210,11 @@ async fn o02_a_stuck_handler_is_ended_with_the_drain(t: Test) {
         &["serve"],
     );
     server.wait_until_serving().await;
+    server.wait_until_settled().await;
     let blocker = Blocker::of_users(&t).await;
     let clients = (*server).clone();
     let stuck = tokio::spawn(async move { clients.create(new_user().email("ada@example.com")).await });
-    eventually("the call has arrived", async || {
-        let writer = pool(&server, "writer").await;
-        writer.size > writer.idle
-    })
-    .await;
+    one_has_begun(&server).await;
 
     assert_ends_well(server).await;
 

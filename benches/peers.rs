@@ -57,6 +57,8 @@ const TRIAL_SECONDS: f64 = 5.0;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// The numbers of calls in flight that are tried.
 const IN_FLIGHT: [usize; 4] = [4, 8, 16, 32];
+/// How long nothing runs before a subject is started: the database is still ending the connections of the one before.
+const CALM: Duration = Duration::from_secs(3);
 /// How long a subject is left alone before its memory is looked at.
 const IDLE: Duration = Duration::from_secs(4);
 /// Questions per second in a storm.
@@ -153,6 +155,7 @@ async fn measure(report: &mut Report, subjects: &[Subject]) {
     for _ in 0..settings::rounds() {
         for (index, subject) in subjects.iter().enumerate() {
             let mut note = |what, value| values.entry((index, what)).or_default().push(value);
+            tokio::time::sleep(CALM).await;
             let running = subject.start().await;
             note(Trait::Start, running.started_in.as_secs_f64() * 1e3);
             tokio::time::sleep(IDLE).await;

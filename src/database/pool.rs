@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bb8::{ErrorSink, ManageConnection};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connection::DatabaseConnection;
@@ -56,7 +56,11 @@ impl<C: DatabaseConnection> Pool<C> {
             .queue_strategy(bb8::QueueStrategy::Lifo)
             .test_on_check_out(true)
             .error_sink(Box::new(LogErrors(name)))
-            .build_unchecked(Manager::<C> { target, settings });
+            .build_unchecked(Manager::<C> {
+                target,
+                settings,
+                opening: Mutex::new(()),
+            });
         Self {
             name,
             connections,
@@ -180,6 +184,19 @@ pub(crate) struct Tracked<C> {
 struct Manager<C: DatabaseConnection> {
     target: Arc<C::Target>,
     settings: PoolSettings,
+    /// Held while a connection is opened.
+    opening: Mutex<()>,
+}
+
+impl<C: DatabaseConnection> Manager<C> {
+    /// Opens a connection, after those that are being opened already unless they take long: opened at once they are in
+    /// each other's way, and the first of them, for which somebody may wait, comes as late as the last.
+    async fn open(&self) -> Result<C, DatabaseError> {
+        /// How long others are waited for.
+        const PATIENCE: Duration = Duration::from_millis(20);
+        let _turn = timeout(PATIENCE, self.opening.lock()).await;
+        C::connect(&self.target).await
+    }
 }
 
 impl<C: DatabaseConnection> ManageConnection for Manager<C> {
@@ -193,7 +210,7 @@ impl<C: DatabaseConnection> ManageConnection for Manager<C> {
         const PAUSE: Duration = Duration::from_millis(200);
         let patience_ends = Instant::now() + self.settings.connect_timeout;
         loop {
-            let attempt = timeout_at(patience_ends, C::connect(&self.target))
+            let attempt = timeout_at(patience_ends, self.open())
                 .await
                 .map_err(|_| DatabaseError::Unavailable("connecting took too long".to_owned()))?;
             match attempt {

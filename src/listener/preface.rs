@@ -67,6 +67,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for AfterPreface<S> {
     }
 }
 
+/// Not vectored: to a stream that is, h2 writes every message of 256 bytes and more by itself, in a system call and a packet
+/// of its own. To this one, answers of up to 1 KiB that are ready at the same moment leave together.
 impl<S: AsyncWrite + Unpin> AsyncWrite for AfterPreface<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -82,17 +84,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for AfterPreface<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! The others are small applications in `benches/peers`; `benches/peers/<name>/install` installs what they need into
 //! `target/peers`, or `IDENTITY_BENCH_PEERS` says where it is. One that is not installed is left out. The PostgreSQL server is
-//! nobody's: its memory counts for none of them.
+//! nobody's: its memory counts for none of them. The load is made on half of the cores.
 //!
 //! The results are written to `target/bench-results/peers.json`. A run takes about twenty-five minutes;
 //! `IDENTITY_BENCH_ROUNDS=1 IDENTITY_BENCH_ROUND_SECONDS=3 IDENTITY_BENCH_STORM_SECONDS=5` makes it a short one.
@@ -120,7 +120,7 @@ impl Trait {
 type Values = BTreeMap<(usize, Trait), Vec<f64>>;
 
 fn main() {
-    roles::run(async {
+    roles::run_on(&roles::half_of_the_cores(), async {
         let Some(cluster) = start_postgres().await else {
             return;
         };

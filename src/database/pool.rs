@@ -17,6 +17,9 @@ use super::connection::DatabaseConnection;
 use super::{DatabaseError, PoolStatus};
 use crate::config::PoolSettings;
 
+/// How long a connection waits for others to be opened before it. One that is opened on the same machine takes less.
+const OPENING_PATIENCE: Duration = Duration::from_millis(20);
+
 /// A pool of connections to one database.
 pub(crate) struct Pool<C: DatabaseConnection> {
     name: &'static str,
@@ -60,6 +63,7 @@ impl<C: DatabaseConnection> Pool<C> {
                 target,
                 settings,
                 opening: Mutex::new(()),
+                patience: OPENING_PATIENCE,
             });
         Self {
             name,
@@ -186,15 +190,14 @@ struct Manager<C: DatabaseConnection> {
     settings: PoolSettings,
     /// Held while a connection is opened.
     opening: Mutex<()>,
+    patience: Duration,
 }
 
 impl<C: DatabaseConnection> Manager<C> {
     /// Opens a connection, after those that are being opened already unless they take long: opened at once they are in
     /// each other's way, and the first of them, for which somebody may wait, comes as late as the last.
     async fn open(&self) -> Result<C, DatabaseError> {
-        /// How long others are waited for.
-        const PATIENCE: Duration = Duration::from_millis(20);
-        let _turn = timeout(PATIENCE, self.opening.lock()).await;
+        let _turn = timeout(self.patience, self.opening.lock()).await;
         C::connect(&self.target).await
     }
 }
@@ -271,5 +274,104 @@ impl ErrorSink<DatabaseError> for LogErrors {
 
     fn boxed_clone(&self) -> Box<dyn ErrorSink<DatabaseError>> {
         Box::new(*self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use futures_util::future::join_all;
+    use tokio::sync::Mutex;
+    use tokio::task::yield_now;
+
+    use super::{DatabaseConnection, DatabaseError, Lease, Manager, OPENING_PATIENCE};
+    use crate::config::PoolSettings;
+    use crate::database::work::Work;
+
+    const FOREVER: Duration = Duration::from_secs(3600);
+
+    /// A connection that leads nowhere: what is looked at is how it is opened.
+    struct Opened;
+
+    #[derive(Default)]
+    struct Openings {
+        begun: AtomicU32,
+        under_way: AtomicU32,
+        most: AtomicU32,
+        does_first_hang: bool,
+    }
+
+    impl DatabaseConnection for Opened {
+        type Target = Openings;
+
+        async fn connect(target: &Arc<Openings>) -> Result<Self, DatabaseError> {
+            if target.begun.fetch_add(1, Ordering::Relaxed) == 0 && target.does_first_hang {
+                pending::<()>().await;
+            }
+            let under_way = target.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+            target.most.fetch_max(under_way, Ordering::Relaxed);
+            yield_now().await;
+            target.under_way.fetch_sub(1, Ordering::Relaxed);
+            Ok(Self)
+        }
+
+        async fn ping(&mut self) -> Result<(), DatabaseError> {
+            Ok(())
+        }
+
+        fn is_closed(&mut self) -> bool {
+            false
+        }
+
+        async fn run(
+            lease: Lease<Self>,
+            _: Duration,
+            _: Work<Self>,
+        ) -> (Option<Lease<Self>>, Result<(), DatabaseError>) {
+            (Some(lease), Ok(()))
+        }
+    }
+
+    fn manager(openings: Openings, patience: Duration) -> Manager<Opened> {
+        Manager {
+            target: Arc::new(openings),
+            settings: PoolSettings {
+                min_idle: 0,
+                max_size: 1,
+                max_lifetime: FOREVER,
+                idle_timeout: FOREVER,
+                check_after_idle: FOREVER,
+                acquire_timeout: FOREVER,
+                connect_timeout: FOREVER,
+            },
+            opening: Mutex::new(()),
+            patience,
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_are_opened_one_after_the_other() {
+        let manager = manager(Openings::default(), FOREVER);
+        let opened = join_all((0..5).map(|_| manager.open())).await;
+        assert!(opened.iter().all(Result::is_ok));
+        assert_eq!(manager.target.most.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_hangs_holds_up_nobody() {
+        let openings = Openings {
+            does_first_hang: true,
+            ..Openings::default()
+        };
+        let manager = manager(openings, OPENING_PATIENCE);
+        tokio::select! {
+            biased;
+            _ = manager.open() => panic!("the first one hangs"),
+            opened = manager.open() => assert!(opened.is_ok()),
+        }
     }
 }

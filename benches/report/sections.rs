@@ -36,7 +36,7 @@ pub const SECTIONS: [Section; 10] = [
         bench: "reads",
         title: "Reads",
         text: "Calls with all layers on (authorization, metrics, deadlines) next to an empty call to a bare server of the same \
-               stack.",
+               stack. The load of 128 in flight is made on half of the cores.",
         plots: &[
             Plot::Bars {
                 file: "reads",
@@ -118,7 +118,7 @@ pub const SECTIONS: [Section; 10] = [
         bench: "peers",
         title: "Peers",
         text: "fastapi-users, Django with its REST framework and better-auth, each at bcrypt cost 12 on the same PostgreSQL \
-               server, with as many calls in flight as suit it best.",
+               server, with as many calls in flight as suit it best. The load is made on half of the cores.",
         plots: &[
             Plot::Bars {
                 file: "peers_sign_ins",

@@ -340,13 +340,13 @@ async fn prepare_once(
     settings: &Settings,
     clock: &CorrectedClock,
 ) -> Result<(), StartError> {
-    // Each on a connection of its own, of which opening takes the longest. Neither is dropped when the other fails.
-    let (schema, time) = tokio::join!(
-        prepare_schema(database, settings, clock),
-        set_clock(clock, probe, settings.database.pool.connect_timeout),
-    );
-    schema?;
-    time?;
+    // Both are asked on the connection of the probe: a server of PostgreSQL has a process for each that is opened, which
+    // is most of what a start takes.
+    let pending = probe.migration_status().await?.pending.len();
+    set_clock(clock, probe, settings.database.pool.connect_timeout).await?;
+    if pending > 0 {
+        prepare_schema(database, pending, settings, clock).await?;
+    }
     let adopted = UserEventRepository::new(database.clone()).adopt().await?;
     if adopted > 0 {
         tracing::info!(adopted, "events of a restored backup can be followed from now on");
@@ -359,22 +359,20 @@ async fn prepare_once(
     Ok(())
 }
 
-/// Applies the migrations, or sees to it that there are none to apply.
+/// Applies the migrations that are pending, if it may.
 async fn prepare_schema(
     database: &Database,
+    pending: usize,
     settings: &Settings,
     clock: &CorrectedClock,
 ) -> Result<(), StartError> {
-    if settings.database.migrate {
-        for migration in database.migrate_up(clock).await? {
-            tracing::info!(migration, "migration applied");
-        }
-        return Ok(());
+    if !settings.database.migrate {
+        return Err(StartError::Pending(pending));
     }
-    match database.migration_status().await?.pending.len() {
-        0 => Ok(()),
-        pending => Err(StartError::Pending(pending)),
+    for migration in database.migrate_up(clock).await? {
+        tracing::info!(migration, "migration applied");
     }
+    Ok(())
 }
 
 /// Sets the clock by that of the database, if it has one.

@@ -383,21 +383,24 @@ pub(super) async fn replica_position(
 }
 
 impl Target {
-    /// Opens a connection on which statements may take as long as they need.
-    pub(super) async fn connect_without_limits(&self) -> Result<Connection, DatabaseError> {
-        let unlimited = StatementLimits {
-            statement_timeout: Duration::ZERO,
-            lock_timeout: Duration::ZERO,
-            idle_in_transaction_timeout: Duration::ZERO,
-            ..self.limits
-        };
-        let target = Self {
+    /// The same server, where statements may take as long as they need.
+    pub(super) fn without_limits(&self) -> Arc<Self> {
+        Arc::new(Self {
             url: self.url.clone(),
             tls: self.tls.clone(),
-            limits: unlimited,
+            limits: StatementLimits {
+                statement_timeout: Duration::ZERO,
+                lock_timeout: Duration::ZERO,
+                idle_in_transaction_timeout: Duration::ZERO,
+                ..self.limits
+            },
             ..*self
-        };
-        tokio::time::timeout(self.connect_timeout, Connection::connect(&Arc::new(target)))
+        })
+    }
+
+    /// Opens a connection outside of the pools, within the time that connecting may take.
+    pub(super) async fn connect_in_time(self: &Arc<Self>) -> Result<Connection, DatabaseError> {
+        tokio::time::timeout(self.connect_timeout, Connection::connect(self))
             .await
             .map_err(|_| DatabaseError::Unavailable("connecting took too long".to_owned()))?
     }

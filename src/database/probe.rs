@@ -1,4 +1,5 @@
-//! A sign of life of the database, asked for on a connection of its own.
+//! A sign of life of the database, asked for on a connection of its own, on which it is also asked at the start whether
+//! its schema fits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::timeout;
 
 use super::connection::DatabaseConnection;
+use super::migrations::{self, MigrationError, MigrationStatus};
 use super::{Backend, Database, DatabaseError, postgres, sqlite};
 
 /// Asks the database for a sign of life, never on the last connection of a pool.
@@ -34,6 +36,22 @@ impl Probe {
         match &self.0 {
             Connection::Postgres(..) => self.ask(limit).await,
             Connection::Sqlite(_) => Ok(None),
+        }
+    }
+
+    /// Tells which migrations the database has, and fails if they do not fit this program.
+    pub async fn migration_status(&mut self) -> Result<MigrationStatus, MigrationError> {
+        match &mut self.0 {
+            Connection::Postgres(target, kept) => {
+                let connection = match kept.take() {
+                    Some(connection) => *connection,
+                    None => target.connect_in_time().await?,
+                };
+                let (connection, status) = migrations::postgres_status(connection).await?;
+                *kept = Some(Box::new(connection));
+                Ok(status)
+            }
+            Connection::Sqlite(target) => migrations::sqlite_status(target.with_patience()).await,
         }
     }
 

@@ -15,6 +15,8 @@ use diesel::connection::BoxableConnection;
 use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationVersion};
 use ring::digest::{SHA256, digest};
 
+use super::postgres::Connection as PostgresConnection;
+use super::sqlite::Target as SqliteTarget;
 use super::{Database, DatabaseError};
 use crate::clock::Clock;
 
@@ -170,8 +172,8 @@ macro_rules! on_own_connection {
     ($database:expr, $function:ident ( $($argument:expr),* )) => {
         match &$database.backend {
             super::Backend::Postgres(database) => {
-                let connection = database.target.connect_without_limits().await?;
-                tokio::task::spawn_blocking(move || {
+                let connection = database.target.without_limits().connect_in_time().await?;
+                in_background(move || {
                     let mut connection = postgres::MigrationConnection::from(connection);
                     postgres::harness::$function(&mut connection, $($argument),*)
                 })
@@ -179,15 +181,39 @@ macro_rules! on_own_connection {
             }
             super::Backend::Sqlite(database) => {
                 let target = database.target.with_patience();
-                tokio::task::spawn_blocking(move || {
+                in_background(move || {
                     let mut connection = target.open()?;
                     sqlite::harness::$function(&mut connection, $($argument),*)
                 })
                 .await
             }
         }
-        .map_err(|error| MigrationError::Database(DatabaseError::Internal(error.to_string())))?
     };
+}
+
+async fn in_background<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, MigrationError> + Send + 'static,
+) -> Result<R, MigrationError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| DatabaseError::Internal(error.to_string()))?
+}
+
+/// Tells which migrations a PostgreSQL database has, and gives the connection back.
+pub(super) async fn postgres_status(
+    connection: PostgresConnection,
+) -> Result<(PostgresConnection, MigrationStatus), MigrationError> {
+    in_background(move || {
+        let mut connection = postgres::MigrationConnection::from(connection);
+        let status = postgres::harness::status(&mut connection)?;
+        Ok((connection.into_inner(), status))
+    })
+    .await
+}
+
+/// Tells which migrations an SQLite database has.
+pub(super) async fn sqlite_status(target: SqliteTarget) -> Result<MigrationStatus, MigrationError> {
+    in_background(move || sqlite::harness::status(&mut target.open()?)).await
 }
 
 impl Database {
@@ -206,6 +232,6 @@ impl Database {
 
     /// Tells which migrations the database has, and fails if they do not fit this program.
     pub async fn migration_status(&self) -> Result<MigrationStatus, MigrationError> {
-        on_own_connection!(self, status())
+        self.probe().migration_status().await
     }
 }

@@ -31,7 +31,7 @@ impl Database {
     pub async fn describe_schema(&self) -> Result<Vec<String>, MigrationError> {
         let mut lines = match &self.backend {
             Backend::Postgres(database) => {
-                let mut connection = database.target.connect_without_limits().await?;
+                let mut connection = database.target.without_limits().connect_in_time().await?;
                 postgres::describe(&mut connection).await?
             }
             Backend::Sqlite(database) => {

@@ -56,7 +56,7 @@ const STORM_SECONDS: f64 = 15.0;
 const TRIAL_SECONDS: f64 = 5.0;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// The numbers of calls in flight that are tried.
-const IN_FLIGHT: [usize; 4] = [4, 8, 16, 32];
+const IN_FLIGHT: [usize; 6] = [4, 8, 16, 32, 64, 128];
 /// How long nothing runs before a subject is started: the database is still ending the connections of the one before.
 const CALM: Duration = Duration::from_secs(3);
 /// How long a subject is left alone before its memory is looked at.

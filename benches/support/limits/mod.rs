@@ -18,6 +18,17 @@ pub async fn commits_per_second(database: &Database, connections: usize, span: D
     }
 }
 
+/// How often per second a database exchanges a refresh token by itself, durably, with this many connections that each do
+/// so for a session of their own: the token is marked, the session is moved on, and the next token is written, on the
+/// tables of the service with all their indexes and references, and without looking at anything first. On PostgreSQL that
+/// is one statement, on SQLite a transaction of the one writer there is.
+pub async fn exchanges_per_second(database: &Database, connections: usize, span: Duration) -> f64 {
+    match database.kind {
+        Kind::Sqlite => sqlite::exchanges_per_second(database, span).await,
+        Kind::Postgres => postgres::exchanges_per_second(database, connections, span).await,
+    }
+}
+
 /// How often per second a database finds a user by its id, with this many connections that each ask one question
 /// after the other. SQLite is asked from as many threads as there are cores, and not more than this.
 pub async fn selects_per_second(

@@ -46,6 +46,56 @@ pub async fn commits_per_second(database: &Database, connections: usize, span: D
     rate
 }
 
+/// Refresh tokens exchanged per second, one statement each.
+pub async fn exchanges_per_second(database: &Database, connections: usize, span: Duration) -> f64 {
+    const CLEAR: &str = "DELETE FROM sessions WHERE client_id = 'bench'";
+    let setup = connect(database).await;
+    setup
+        .batch_execute(&format!(
+            "{CLEAR};
+             INSERT INTO sessions (user_id, client_id, method, idle_expires_at, expires_at)
+                 SELECT id, 'bench', 'password', now() + interval '30 days', now() + interval '90 days'
+                 FROM users ORDER BY id LIMIT {connections};
+             INSERT INTO refresh_tokens (session_id, user_id, generation, token_hash, expires_at)
+                 SELECT id, user_id, generation, sha256(uuid_send(id)), idle_expires_at
+                 FROM sessions WHERE client_id = 'bench'"
+        ))
+        .await
+        .expect("sessions");
+    let rate = rate_of(database, connections, span, |client, caller| async move {
+        // As the service has it: a planner that knows little of the tables yet would read them whole.
+        let settings = client.batch_execute("SET enable_seqscan = off").await;
+        settings.expect("a setting");
+        let session = format!("SELECT id FROM sessions WHERE client_id = 'bench' ORDER BY id OFFSET {caller} LIMIT 1");
+        let session: RawUuid = client.query_one(&session, &[]).await.expect("a session").get(0);
+        let exchange = "WITH rotated AS (
+                UPDATE sessions SET
+                    generation = generation + 1, last_refresh_at = now(), idle_expires_at = now() + interval '30 days'
+                WHERE id = $1
+                RETURNING id, user_id, generation, idle_expires_at
+            ), used AS (
+                UPDATE refresh_tokens AS t SET used_at = now()
+                FROM rotated
+                WHERE t.session_id = rotated.id AND t.generation = rotated.generation - 1
+                RETURNING rotated.*
+            )
+            INSERT INTO refresh_tokens (session_id, user_id, generation, token_hash, expires_at)
+            SELECT id, user_id, generation, sha256(uuid_send(gen_random_uuid())), idle_expires_at FROM used";
+        let statement = client.prepare(exchange).await.expect("a statement");
+        let mut count = 0_u64;
+        let begin = Instant::now();
+        while begin.elapsed() < span {
+            let written = client.execute(&statement, &[&session]).await.expect("an exchange");
+            assert_eq!(written, 1);
+            count += 1;
+        }
+        count
+    })
+    .await;
+    setup.batch_execute(CLEAR).await.expect("no sessions");
+    rate
+}
+
 /// Users found per second by their ids.
 pub async fn selects_per_second(
     database: &Database,
@@ -101,7 +151,7 @@ async fn connect(database: &Database) -> Client {
     client
 }
 
-/// An id as a parameter: its 16 bytes.
+/// An id as its 16 bytes.
 #[derive(Debug)]
 struct RawUuid(Uuid);
 
@@ -120,4 +170,17 @@ impl tokio_postgres::types::ToSql for RawUuid {
     }
 
     tokio_postgres::types::to_sql_checked!();
+}
+
+impl<'a> tokio_postgres::types::FromSql<'a> for RawUuid {
+    fn from_sql(
+        _: &tokio_postgres::types::Type,
+        raw: &'a [u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(Uuid::from_slice(raw)?))
+    }
+
+    fn accepts(kind: &tokio_postgres::types::Type) -> bool {
+        *kind == tokio_postgres::types::Type::UUID
+    }
 }

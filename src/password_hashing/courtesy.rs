@@ -10,9 +10,11 @@
 //!
 //! An offer is heard in the thread's own group of processes only (control group, or session): Linux shares cores among
 //! groups first, and beside a thread that never stops it has let those of other groups wait for a tenth of a second. A
-//! database server is in a group of its own. So, while it works for this process, a thread sleeps for a moment every
-//! millisecond, whatever it is entitled to: a call waits for that work, perhaps the one that the hash is for. One with a
-//! hash that may come too late does so less often, because it may get its core back only when a slice of others ends.
+//! database server is in a group of its own. So, while it works for this process, a thread sleeps every millisecond,
+//! whatever it is entitled to: a call waits for that work, perhaps the one that the hash is for. It sleeps for as long as
+//! a query takes; a thread that is back sooner takes the core from a server that is in the middle of one, for another
+//! millisecond. One with a hash that may come too late sleeps less often, because it may get its core back only when a
+//! slice of others ends.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -26,6 +28,8 @@ const MEMORY: Duration = Duration::from_millis(20);
 const AWAKE: Duration = Duration::from_millis(1);
 /// The same, with a hash that may come too late.
 const AWAKE_IF_URGENT: Duration = Duration::from_millis(4);
+/// How long it sleeps then; Linux adds some 80 microseconds.
+pub(super) const NAP: Duration = Duration::from_micros(200);
 
 /// What a thread does after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +38,7 @@ pub(super) enum Next {
     Run,
     /// It lets others of its group go first, if there are any.
     Yield,
-    /// It stops for a moment, which others use whoever they are.
+    /// It stops for a `NAP`, which others use whoever they are.
     Sleep,
 }
 

@@ -13,7 +13,7 @@ use bcrypt_lanes::{Batch, DIGEST_BYTES, Digest, Job, LANES, MAX_PASSWORD_BYTES, 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use zeroize::Zeroizing;
 
-use super::courtesy::{Courtesy, Next, WorkElsewhere, is_at_risk};
+use super::courtesy::{Courtesy, NAP, Next, WorkElsewhere, is_at_risk};
 use super::pace::Pace;
 use super::threads::lower_priority;
 use crate::telemetry::HashingMetrics;
@@ -188,8 +188,6 @@ impl Shared {
     fn work_side_by_side(&self) {
         /// How often the hashes are looked at, in steps.
         const LOOK_EVERY: u32 = 64;
-        /// The shortest there is; Linux makes some 80 microseconds of it.
-        const MOMENT: Duration = Duration::from_nanos(1);
         let mut batch = Batch::new();
         let mut last = Instant::now();
         let mut courtesy = Courtesy::new(last);
@@ -219,7 +217,7 @@ impl Shared {
             }
             last = end;
             match courtesy.after_step(hashes, begin, end, is_urgent, &self.elsewhere) {
-                Next::Sleep => thread::sleep(MOMENT),
+                Next::Sleep => thread::sleep(NAP),
                 Next::Yield => thread::yield_now(),
                 Next::Run => {}
             }

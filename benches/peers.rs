@@ -8,14 +8,14 @@
 //!   processes, in which shared pages count once;
 //! - sign-ins per second, and answers to "who am I" per second, each with as many calls in flight as suit it best, which the
 //!   first round finds out;
-//! - how long "who am I" takes at a steady pace while ten times as many sign-ins are offered as it has just served. What
-//!   was not answered within ten seconds counts as ten seconds.
+//! - how long "who am I" takes at a steady pace, while nothing else happens and while ten times as many sign-ins are
+//!   offered as it has just served. What was not answered within ten seconds counts as ten seconds.
 //!
 //! The others are small applications in `benches/peers`; `benches/peers/<name>/install` installs what they need into
 //! `target/peers`, or `IDENTITY_BENCH_PEERS` says where it is. One that is not installed is left out. The PostgreSQL server is
 //! nobody's: its memory counts for none of them. The load is made on half of the cores.
 //!
-//! The results are written to `target/bench-results/peers.json`. A run takes about twenty-five minutes;
+//! The results are written to `target/bench-results/peers.json`. A run takes about half an hour;
 //! `IDENTITY_BENCH_ROUNDS=1 IDENTITY_BENCH_ROUND_SECONDS=3 IDENTITY_BENCH_STORM_SECONDS=5` makes it a short one.
 
 #![allow(
@@ -50,6 +50,8 @@ use support::{Load, Report, closed_loop, open_loop, roles, settings, targets};
 
 /// How long sign-ins, and then questions, are counted.
 const ROUND_SECONDS: f64 = 8.0;
+/// How long questions are asked at a steady pace while nothing else happens.
+const CALM_SECONDS: f64 = 10.0;
 /// How long a storm lasts.
 const STORM_SECONDS: f64 = 15.0;
 /// How long each number of calls in flight is tried.
@@ -58,29 +60,33 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// The numbers of calls in flight that are tried.
 const IN_FLIGHT: [usize; 6] = [4, 8, 16, 32, 64, 128];
 /// How long nothing runs before a subject is started: the database is still ending the connections of the one before.
-const CALM: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_secs(3);
 /// How long a subject is left alone before its memory is looked at.
 const IDLE: Duration = Duration::from_secs(4);
-/// Questions per second in a storm.
+/// Questions per second at the steady pace.
 const PACE: f64 = 50.0;
 /// How many times the capacity is offered in a storm.
 const TIMES: f64 = 10.0;
 const DATABASE: &str = "PostgreSQL";
+/// The case of what is held to the others.
+const AGAINST: &str = "against peers";
 
 /// What is measured of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Trait {
     SignIns,
     WhoAmI,
+    CalmP99,
     StormP99,
     IdleMemory,
     Start,
 }
 
 impl Trait {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::SignIns,
         Self::WhoAmI,
+        Self::CalmP99,
         Self::StormP99,
         Self::IdleMemory,
         Self::Start,
@@ -90,6 +96,7 @@ impl Trait {
         match self {
             Self::SignIns => "sign-ins",
             Self::WhoAmI => "who am I",
+            Self::CalmP99 => "who am I p99, calm",
             Self::StormP99 => "who am I p99 in a sign-in storm",
             Self::IdleMemory => "idle memory",
             Self::Start => "start to first answer",
@@ -100,19 +107,25 @@ impl Trait {
         match self {
             Self::SignIns => "sign-ins/s",
             Self::WhoAmI => "calls/s",
-            Self::StormP99 | Self::Start => "ms",
+            Self::CalmP99 | Self::StormP99 | Self::Start => "ms",
             Self::IdleMemory => "MiB",
         }
     }
 
-    const fn target(self) -> Target {
+    const fn target(self) -> Option<Target> {
         match self {
-            Self::SignIns => targets::PEER_SIGN_INS,
-            Self::WhoAmI => targets::PEER_WHO_AM_I,
-            Self::StormP99 => targets::PEER_STORM_P99,
-            Self::IdleMemory => targets::PEER_MEMORY,
-            Self::Start => targets::PEER_START,
+            Self::SignIns => Some(targets::PEER_SIGN_INS),
+            Self::WhoAmI => Some(targets::PEER_WHO_AM_I),
+            Self::CalmP99 => None,
+            Self::StormP99 => Some(targets::PEER_STORM_P99),
+            Self::IdleMemory => Some(targets::PEER_MEMORY),
+            Self::Start => Some(targets::PEER_START),
         }
+    }
+
+    /// Tells whether more of it is better.
+    const fn is_more_better(self) -> bool {
+        matches!(self, Self::SignIns | Self::WhoAmI)
     }
 }
 
@@ -155,7 +168,7 @@ async fn measure(report: &mut Report, subjects: &[Subject]) {
     for _ in 0..settings::rounds() {
         for (index, subject) in subjects.iter().enumerate() {
             let mut note = |what, value| values.entry((index, what)).or_default().push(value);
-            tokio::time::sleep(CALM).await;
+            tokio::time::sleep(PAUSE).await;
             let running = subject.start().await;
             note(Trait::Start, running.started_in.as_secs_f64() * 1e3);
             tokio::time::sleep(IDLE).await;
@@ -172,6 +185,8 @@ async fn measure(report: &mut Report, subjects: &[Subject]) {
                     .all_good()
                     .rate(),
             );
+            let calm = questions(&running, Duration::from_secs_f64(CALM_SECONDS)).await;
+            note(Trait::CalmP99, calm.noticed().percentile(99.0));
             let storm = storm(&running, capacity * TIMES).await;
             note(Trait::StormP99, storm.noticed().percentile(99.0));
             storms[index].add(&storm);
@@ -215,16 +230,22 @@ async fn load(running: &Running, what: Trait, in_flight: usize, span: Duration) 
 async fn storm(running: &Running, sign_ins_per_second: f64) -> Load {
     let seconds = settings::number("IDENTITY_BENCH_STORM_SECONDS", STORM_SECONDS);
     let span = Duration::from_secs_f64(seconds);
-    let (people, asker) = (running.caller(), running.caller());
+    let people = running.caller();
     let sign_ins = open_loop(sign_ins_per_second.max(TIMES), span, move |turn| {
         let people = people.clone();
         async move { people.sign_in(turn.caller).await }
     });
-    let questions = open_loop(PACE, span, move |turn| {
+    tokio::join!(sign_ins, questions(running, span)).1
+}
+
+/// Asks "who am I" at a steady pace.
+async fn questions(running: &Running, span: Duration) -> Load {
+    let asker = running.caller();
+    open_loop(PACE, span, move |turn| {
         let asker = asker.clone();
         async move { asker.who_am_i(turn.caller).await }
-    });
-    tokio::join!(sign_ins, questions).1
+    })
+    .await
 }
 
 fn tell(report: &mut Report, subjects: &[Subject], values: &Values, storms: &[Load]) {
@@ -233,31 +254,22 @@ fn tell(report: &mut Report, subjects: &[Subject], values: &Values, storms: &[Lo
             let rounds = &values[&(index, what)];
             report.measure(what.name(), DATABASE, subject.name(), what.unit(), rounds);
         }
-        // Ours is the first; each round is held to the best of the others in it.
-        let ours = &values[&(0, what)];
-        let ratios: Vec<f64> = ours
-            .iter()
-            .enumerate()
-            .map(|(round, own)| {
-                let others = (1..subjects.len()).map(|index| values[&(index, what)][round]);
-                let best = if what.target().is_floor {
-                    others.fold(f64::NEG_INFINITY, f64::max)
-                } else {
-                    others.fold(f64::INFINITY, f64::min)
-                };
-                own / best
-            })
-            .collect();
-        let figure = format!("{} ÷ the best of the others", what.name());
-        report.figure(
-            &figure,
-            DATABASE,
-            "against peers",
-            "",
-            &ratios,
-            Some(what.target()),
-        );
+        if let Some(target) = what.target() {
+            let figure = format!("{} ÷ the best of the others", what.name());
+            let ratios = against_the_best(values, subjects.len(), what, what);
+            report.figure(&figure, DATABASE, AGAINST, "", &ratios, Some(target));
+        }
     }
+    // What takes as long when nothing else happens is no matter of the storm.
+    let floor = against_the_best(values, subjects.len(), Trait::CalmP99, Trait::StormP99);
+    report.figure(
+        "who am I p99, calm ÷ the best of the others in a sign-in storm",
+        DATABASE,
+        AGAINST,
+        "",
+        &floor,
+        None,
+    );
     for (subject, storm) in subjects.iter().zip(storms) {
         report.curve(
             "who am I in a sign-in storm",
@@ -274,4 +286,20 @@ fn tell(report: &mut Report, subjects: &[Subject], values: &Values, storms: &[Lo
             ));
         }
     }
+}
+
+/// Returns one trait of ours, the first, by the best of another trait of the others, round by round.
+fn against_the_best(values: &Values, subjects: usize, own: Trait, others: Trait) -> Vec<f64> {
+    let rounds = values[&(0, own)].iter().enumerate();
+    rounds
+        .map(|(round, value)| {
+            let rivals = (1..subjects).map(|index| values[&(index, others)][round]);
+            let best = if others.is_more_better() {
+                rivals.fold(f64::NEG_INFINITY, f64::max)
+            } else {
+                rivals.fold(f64::INFINITY, f64::min)
+            };
+            value / best
+        })
+        .collect()
 }

@@ -122,11 +122,6 @@ impl Trait {
             Self::Start => Some(targets::PEER_START),
         }
     }
-
-    /// Tells whether more of it is better.
-    const fn is_more_better(self) -> bool {
-        matches!(self, Self::SignIns | Self::WhoAmI)
-    }
 }
 
 /// The values of each round, by subject and what was measured of it.
@@ -185,7 +180,7 @@ async fn measure(report: &mut Report, subjects: &[Subject]) {
                     .all_good()
                     .rate(),
             );
-            let calm = questions(&running, Duration::from_secs_f64(CALM_SECONDS)).await;
+            let calm = questions(&running, settings::round(CALM_SECONDS)).await;
             note(Trait::CalmP99, calm.noticed().percentile(99.0));
             let storm = storm(&running, capacity * TIMES).await;
             note(Trait::StormP99, storm.noticed().percentile(99.0));
@@ -260,14 +255,14 @@ fn tell(report: &mut Report, subjects: &[Subject], values: &Values, storms: &[Lo
             report.figure(&figure, DATABASE, AGAINST, "", &ratios, Some(target));
         }
     }
-    // What takes as long when nothing else happens is no matter of the storm.
-    let floor = against_the_best(values, subjects.len(), Trait::CalmP99, Trait::StormP99);
+    // For comparison: what the machine makes of a question at this pace when there is no storm.
+    let calm = against_the_best(values, subjects.len(), Trait::CalmP99, Trait::StormP99);
     report.figure(
         "who am I p99, calm ÷ the best of the others in a sign-in storm",
         DATABASE,
         AGAINST,
         "",
-        &floor,
+        &calm,
         None,
     );
     for (subject, storm) in subjects.iter().zip(storms) {
@@ -288,13 +283,13 @@ fn tell(report: &mut Report, subjects: &[Subject], values: &Values, storms: &[Lo
     }
 }
 
-/// Returns one trait of ours, the first, by the best of another trait of the others, round by round.
+/// Divides a trait of ours, the first, by the best that the others have of a trait, round by round.
 fn against_the_best(values: &Values, subjects: usize, own: Trait, others: Trait) -> Vec<f64> {
     let rounds = values[&(0, own)].iter().enumerate();
     rounds
         .map(|(round, value)| {
             let rivals = (1..subjects).map(|index| values[&(index, others)][round]);
-            let best = if others.is_more_better() {
+            let best = if others.target().is_some_and(|target| target.is_floor) {
                 rivals.fold(f64::NEG_INFINITY, f64::max)
             } else {
                 rivals.fold(f64::INFINITY, f64::min)

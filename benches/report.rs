@@ -57,7 +57,7 @@ const CAVEATS: &str = "\
 - Who measures latencies on a busy machine waits for a core, too: what is said about a storm is about the
   server and its caller together.
 - A processor of another kind gives other ratios. On an AMD EPYC an earlier version kept 0.87 of GetUser's rate on SQLite
-  at a million users: everything else of a call took longer there, so that reading pages was a smaller part of it.
+  at a million users; its rate at ten thousand was a quarter lower there.
 - Bulk-loaded users have no events, and databases were warm.
 - Peers are configured as well as we know how, by people who know this service better than theirs.
 ";

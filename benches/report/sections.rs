@@ -36,8 +36,7 @@ pub const SECTIONS: [Section; 10] = [
         bench: "reads",
         title: "Reads",
         text: "Calls with all layers on (authorization, metrics, deadlines) next to an empty call to a bare server of the same \
-               stack. The load of 128 in flight is made on half of the cores. Even so more threads than there are cores never \
-               rest, and a call waits until a slice of another thread ends: compare the tail of the empty call.",
+               stack. The load of 128 in flight is made on half of the cores. The tail of the empty call is of the same rounds.",
         plots: &[
             Plot::Bars {
                 file: "reads",
@@ -126,8 +125,8 @@ pub const SECTIONS: [Section; 10] = [
         bench: "peers",
         title: "Peers",
         text: "fastapi-users, Django with its REST framework and better-auth, each at bcrypt cost 12 on the same PostgreSQL \
-               server, with as many calls in flight as suit it best. The load is made on half of the cores. What a question \
-               takes when nothing else happens is a floor of what it takes in a storm.",
+               server, with as many calls in flight as suit it best. The load is made on half of the cores. Questions are \
+               asked at the same pace in a storm and, for comparison, while nothing else happens.",
         plots: &[
             Plot::Bars {
                 file: "peers_sign_ins",

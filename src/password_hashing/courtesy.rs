@@ -11,10 +11,10 @@
 //! An offer is heard in the thread's own group of processes only (control group, or session): Linux shares cores among
 //! groups first, and beside a thread that never stops it has let those of other groups wait for a tenth of a second. A
 //! database server is in a group of its own. So, while it works for this process, a thread sleeps every millisecond,
-//! whatever it is entitled to: a call waits for that work, perhaps the one that the hash is for. It sleeps for as long as
-//! a query takes; a thread that is back sooner takes the core from a server that is in the middle of one, for another
-//! millisecond. One with a hash that may come too late sleeps less often, because it may get its core back only when a
-//! slice of others ends.
+//! whatever it is entitled to: a call waits for that work, perhaps the one that the hash is for. It sleeps for longer
+//! than a look-up takes; a thread that is back sooner may take the core from a server that is in the middle of one,
+//! for another millisecond. One with a hash that may come too late sleeps less often, because it may get its core back only
+//! when a slice of others ends.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ const MEMORY: Duration = Duration::from_millis(20);
 const AWAKE: Duration = Duration::from_millis(1);
 /// The same, with a hash that may come too late.
 const AWAKE_IF_URGENT: Duration = Duration::from_millis(4);
-/// How long it sleeps then; Linux adds some 80 microseconds.
+/// How long a thread sleeps; Linux adds some 80 microseconds.
 pub(super) const NAP: Duration = Duration::from_micros(200);
 
 /// What a thread does after a step.

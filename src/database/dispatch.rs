@@ -39,7 +39,7 @@ macro_rules! shared_read {
             }
             $crate::database::Backend::Sqlite(database) => {
                 let inline = $crate::database::many::sqlite::one::$reads;
-                if let Some(found) = database.inline_reads.get(&key, inline) {
+                if let Some(found) = database.inline_reads.get(&key, inline).await {
                     Ok(found)
                 } else {
                     let this = ::std::sync::Arc::clone(database);

@@ -3,19 +3,42 @@
 //! SQLite finds a row by its key in less time than it takes to wake a thread, to wait for it, and to be woken again. So a
 //! look-up runs on the thread of the runtime that asks for it, on one connection that is kept for that. There is only
 //! one, so that a disk that does not answer holds up one thread of the runtime and no more, and it waits for nobody's
-//! lock. Whoever finds it taken, closed or failing reads as everybody else does, on a thread that may block.
+//! lock.
+//!
+//! Whoever finds the connection taken leaves the look-up with the one who has it, and lets other tasks run meanwhile. The
+//! holder, once it has its own answer, runs what was left with it (flat combining, Hendler et al., SPAA 2010). Each
+//! look-up reads by itself, so that it sees whatever was committed before it was asked for. Where too many are in line,
+//! where the holder does not come back, where the connection is closed or a look-up fails, one reads as everybody else
+//! does, on a thread that may block.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::collections::VecDeque;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::Connection as _;
 use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::sql_echo;
 use super::sqlite::Target;
 use crate::config::PoolSettings;
+
+/// The most look-ups in line, and the most that one holder runs for others before it goes on: a fraction of a millisecond.
+const LINE: usize = 32;
+
+/// How long a look-up waits in line: longer than those before it take, unless the disk does not answer.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Finds something by its key.
+type LookUp<Key, Value> = fn(&mut SqliteConnection, &Key) -> QueryResult<Value>;
+
+/// A look-up that was left with whoever has the connection. It tells who asked.
+type Left = Box<dyn FnOnce(&mut Holder<'_>) + Send>;
 
 /// The connection. Cheap to clone.
 #[derive(Clone)]
@@ -24,7 +47,13 @@ pub(crate) struct InlineReads(Arc<Inner>);
 struct Inner {
     target: Target,
     settings: PoolSettings,
-    slot: Mutex<Slot>,
+    state: Mutex<State>,
+}
+
+struct State {
+    slot: Slot,
+    /// Empty unless the connection is taken.
+    line: VecDeque<Left>,
 }
 
 /// What there is of the connection.
@@ -32,7 +61,9 @@ enum Slot {
     Closed,
     /// A thread that may block is opening it.
     Opening,
-    Open(Open),
+    Open(Box<Open>),
+    /// A [`Holder`] has it.
+    Taken,
 }
 
 struct Open {
@@ -41,22 +72,12 @@ struct Open {
     last_used: Instant,
 }
 
-impl Open {
-    /// Checks the connection if it has been idle for so long, as those of a pool are, and runs a look-up.
-    fn look_up<Key, Value>(
-        &mut self,
-        check_after_idle: Duration,
-        now: Instant,
-        key: &Key,
-        look_up: impl FnOnce(&mut SqliteConnection, &Key) -> QueryResult<Value>,
-    ) -> QueryResult<Value> {
-        if now.saturating_duration_since(self.last_used) >= check_after_idle {
-            self.connection.batch_execute("SELECT 1")?;
-        }
-        let value = look_up(&mut self.connection, key)?;
-        self.last_used = now;
-        Ok(value)
-    }
+/// Whose turn it is.
+enum Turn<'a, Value> {
+    Ours(Holder<'a>),
+    /// Somebody else's, who will tell.
+    Theirs(oneshot::Receiver<Value>),
+    Nobodys,
 }
 
 impl InlineReads {
@@ -66,63 +87,84 @@ impl InlineReads {
         Self(Arc::new(Inner {
             target,
             settings,
-            slot: Mutex::new(Slot::Closed),
+            state: Mutex::new(State {
+                slot: Slot::Closed,
+                line: VecDeque::with_capacity(LINE),
+            }),
         }))
     }
 
-    /// Runs a look-up, if that can be done at once and goes well. Whatever is wrong shows where it can be waited for.
-    pub(crate) fn get<Key, Value>(
-        &self,
-        key: &Key,
-        look_up: impl FnOnce(&mut SqliteConnection, &Key) -> QueryResult<Value>,
-    ) -> Option<Value> {
-        let mut slot = self.0.lock_soon()?;
-        let now = Instant::now();
-        let PoolSettings {
-            max_lifetime,
-            check_after_idle,
-            ..
-        } = self.0.settings;
-        match &mut *slot {
-            Slot::Open(open) if now.saturating_duration_since(open.since) < max_lifetime => {
-                match open.look_up(check_after_idle, now, key, look_up) {
-                    Ok(value) => return Some(value),
-                    Err(error) => {
-                        tracing::debug!(%error, "reading once more on a thread that may block");
-                        *slot = Slot::Closed;
-                    }
-                }
+    /// Runs a look-up, if that can be done soon and goes well. Whatever is wrong shows where it can be waited for.
+    pub(crate) async fn get<Key, Value>(&self, key: &Key, look_up: LookUp<Key, Value>) -> Option<Value>
+    where
+        Key: Clone + Send + 'static,
+        Value: Send + 'static,
+    {
+        let answer = match self.0.turn(key, look_up) {
+            Turn::Ours(mut holder) => {
+                let value = holder.run(key, look_up);
+                holder.run_what_was_left();
+                return value;
             }
-            Slot::Open(_) | Slot::Closed => {
-                *slot = Slot::Opening;
-                drop(slot);
-                let inner = Arc::clone(&self.0);
-                tokio::task::spawn_blocking(move || inner.open());
-            }
-            Slot::Opening => {}
-        }
-        None
+            Turn::Theirs(answer) => answer,
+            Turn::Nobodys => return None,
+        };
+        timeout(PATIENCE, answer).await.ok()?.ok()
     }
 }
 
 impl Inner {
-    /// Returns the connection if it is free, or becomes so while another thread finishes a look-up.
-    fn lock_soon(&self) -> Option<MutexGuard<'_, Slot>> {
-        /// About as long as a look-up takes.
-        const ATTEMPTS: usize = 300;
-        for _ in 0..ATTEMPTS {
-            match self.slot.try_lock() {
-                Ok(slot) => return Some(slot),
-                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
-                Err(TryLockError::Poisoned(poisoned)) => {
-                    // Nobody knows what a look-up that panicked has left behind.
-                    *poisoned.into_inner() = Slot::Closed;
-                    self.slot.clear_poison();
-                    return None;
-                }
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the connection if it is free, or else a place in line if there is one.
+    fn turn<Key, Value>(self: &Arc<Self>, key: &Key, look_up: LookUp<Key, Value>) -> Turn<'_, Value>
+    where
+        Key: Clone + Send + 'static,
+        Value: Send + 'static,
+    {
+        let now = Instant::now();
+        let is_young =
+            |open: &Open| now.saturating_duration_since(open.since) < self.settings.max_lifetime;
+        let mut state = self.state();
+        let (slot, turn) = match mem::replace(&mut state.slot, Slot::Taken) {
+            Slot::Open(open) if is_young(&open) => {
+                let holder = Holder {
+                    inner: self,
+                    open: Some(open),
+                    now,
+                    has_given_back: false,
+                };
+                (Slot::Taken, Turn::Ours(holder))
             }
-        }
-        None
+            Slot::Open(old) => {
+                self.open_soon(Some(old));
+                (Slot::Opening, Turn::Nobodys)
+            }
+            Slot::Closed => {
+                self.open_soon(None);
+                (Slot::Opening, Turn::Nobodys)
+            }
+            Slot::Opening => (Slot::Opening, Turn::Nobodys),
+            Slot::Taken if state.line.len() < LINE => {
+                let (left, answer) = leave(key.clone(), look_up);
+                state.line.push_back(left);
+                (Slot::Taken, Turn::Theirs(answer))
+            }
+            Slot::Taken => (Slot::Taken, Turn::Nobodys),
+        };
+        state.slot = slot;
+        turn
+    }
+
+    /// Has a thread that may block open the connection, and close an old one.
+    fn open_soon(self: &Arc<Self>, old: Option<Box<Open>>) {
+        let inner = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            drop(old);
+            inner.open();
+        });
     }
 
     fn open(&self) {
@@ -131,169 +173,110 @@ impl Inner {
                 connection.set_instrumentation(sql_echo);
             }
             let now = Instant::now();
-            Slot::Open(Open {
+            Slot::Open(Box::new(Open {
                 connection,
                 since: now,
                 last_used: now,
-            })
+            }))
         });
         let slot = opened.unwrap_or_else(|error| {
             tracing::debug!(%error, "no connection for look-ups");
             Slot::Closed
         });
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = slot;
+        self.state().slot = slot;
+    }
+}
+
+/// Makes of a look-up what can be left with somebody, and what hears of its answer.
+fn leave<Key, Value>(key: Key, look_up: LookUp<Key, Value>) -> (Left, oneshot::Receiver<Value>)
+where
+    Key: Send + 'static,
+    Value: Send + 'static,
+{
+    let (answer, answered) = oneshot::channel();
+    let left = move |holder: &mut Holder<'_>| {
+        // Whoever has gone away needs no answer.
+        if !answer.is_closed()
+            && let Some(value) = holder.run(&key, look_up)
+        {
+            let _ = answer.send(value);
+        }
+    };
+    (Box::new(left), answered)
+}
+
+/// Who has the connection. It is given back whatever becomes of the holder.
+struct Holder<'a> {
+    inner: &'a Inner,
+    /// None while a look-up runs, and after one that failed or panicked: nobody knows what it has left behind.
+    open: Option<Box<Open>>,
+    now: Instant,
+    has_given_back: bool,
+}
+
+impl Holder<'_> {
+    /// Checks the connection if it has been idle for so long, as those of a pool are, and runs a look-up.
+    fn run<Key, Value>(&mut self, key: &Key, look_up: LookUp<Key, Value>) -> Option<Value> {
+        let mut open = self.open.take()?;
+        let idle = self.now.saturating_duration_since(open.last_used);
+        let checked = if idle >= self.inner.settings.check_after_idle {
+            open.connection.batch_execute("SELECT 1")
+        } else {
+            Ok(())
+        };
+        match checked.and_then(|()| look_up(&mut open.connection, key)) {
+            Ok(value) => {
+                open.last_used = self.now;
+                self.open = Some(open);
+                Some(value)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "reading once more on a thread that may block");
+                None
+            }
+        }
+    }
+
+    /// Runs what others have left, and gives the connection back.
+    fn run_what_was_left(mut self) {
+        for _ in 0..LINE {
+            let Some(left) = self.next() else {
+                return;
+            };
+            // A panic is a matter of who asked, and comes again where that one reads next.
+            let _ = catch_unwind(AssertUnwindSafe(|| left(&mut self)));
+        }
+    }
+
+    /// Returns what is next in line. Where there is nothing the connection is given back, at the same moment: whoever
+    /// comes next takes it.
+    fn next(&mut self) -> Option<Left> {
+        let mut state = self.inner.state();
+        let next = self.open.as_ref().and_then(|_| state.line.pop_front());
+        if next.is_none() {
+            self.give_back(state);
+        }
+        next
+    }
+
+    fn give_back(&mut self, mut state: MutexGuard<'_, State>) {
+        self.has_given_back = true;
+        state.slot = self.open.take().map_or(Slot::Closed, Slot::Open);
+        // They read as everybody else does.
+        let line: Vec<Left> = state.line.drain(..).collect();
+        drop(state);
+        drop(line);
+    }
+}
+
+impl Drop for Holder<'_> {
+    fn drop(&mut self) {
+        if !self.has_given_back {
+            let state = self.inner.state();
+            self.give_back(state);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-    use std::sync::{Arc, Barrier};
-    use std::thread;
-    use std::time::Duration;
-
-    use diesel::connection::SimpleConnection;
-    use diesel::prelude::{Connection, RunQueryDsl};
-    use diesel::result::QueryResult;
-    use diesel::sql_types::Integer;
-    use diesel::sqlite::SqliteConnection;
-
-    use super::super::sqlite::Target;
-    use super::InlineReads;
-    use crate::config::PoolSettings;
-
-    const FOREVER: Duration = Duration::from_secs(3600);
-
-    fn settings(max_lifetime: Duration) -> PoolSettings {
-        PoolSettings {
-            min_idle: 0,
-            max_size: 1,
-            max_lifetime,
-            idle_timeout: FOREVER,
-            check_after_idle: FOREVER,
-            acquire_timeout: FOREVER,
-            connect_timeout: FOREVER,
-        }
-    }
-
-    fn target(folder: &tempfile::TempDir) -> Target {
-        let path: PathBuf = folder.path().join("inline.db");
-        let mut connection =
-            SqliteConnection::establish(path.to_str().expect("a path")).expect("a file");
-        connection
-            .batch_execute(
-                "PRAGMA journal_mode = WAL;
-                 CREATE TABLE IF NOT EXISTS numbers (value INTEGER NOT NULL);
-                 INSERT INTO numbers VALUES (7);",
-            )
-            .expect("a table");
-        Target {
-            path,
-            busy_timeout: Duration::ZERO,
-            is_writer: false,
-            echo_sql: false,
-        }
-    }
-
-    fn number(connection: &mut SqliteConnection, _: &()) -> QueryResult<i32> {
-        let select = diesel::dsl::sql::<Integer>("SELECT value FROM numbers");
-        select.get_result(connection)
-    }
-
-    fn failing(_: &mut SqliteConnection, _: &()) -> QueryResult<i32> {
-        Err(diesel::result::Error::NotFound)
-    }
-
-    /// Asks until the connection is open.
-    fn until_open(reads: &InlineReads) -> i32 {
-        loop {
-            if let Some(number) = reads.get(&(), number) {
-                return number;
-            }
-            thread::yield_now();
-        }
-    }
-
-    fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime")
-    }
-
-    #[test]
-    fn it_opens_by_itself_and_again_after_a_failure_or_when_it_is_old() {
-        let runtime = runtime();
-        let _entered = runtime.enter();
-        let folder = tempfile::tempdir().expect("a folder");
-        let reads = InlineReads::new(target(&folder), settings(FOREVER));
-        assert_eq!(reads.get(&(), number), None);
-        assert_eq!(until_open(&reads), 7);
-        assert_eq!(reads.get(&(), failing), None);
-        assert_eq!(reads.get(&(), number), None);
-        assert_eq!(until_open(&reads), 7);
-
-        let short_lived = InlineReads::new(target(&folder), settings(Duration::ZERO));
-        for _ in 0..100 {
-            assert_eq!(short_lived.get(&(), number), None);
-        }
-    }
-
-    #[test]
-    fn whoever_finds_it_taken_does_not_wait() {
-        let runtime = runtime();
-        let _entered = runtime.enter();
-        let folder = tempfile::tempdir().expect("a folder");
-        let reads = InlineReads::new(target(&folder), settings(FOREVER));
-        until_open(&reads);
-        let (begun, goes_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-        let slow = thread::spawn({
-            let (reads, begun, goes_on) = (reads.clone(), Arc::clone(&begun), Arc::clone(&goes_on));
-            move || {
-                reads.get(&(), |_, ()| {
-                    begun.wait();
-                    goes_on.wait();
-                    Ok(1)
-                })
-            }
-        });
-        begun.wait();
-        assert_eq!(reads.get(&(), number), None);
-        goes_on.wait();
-        assert_eq!(slow.join().expect("no panic"), Some(1));
-        assert_eq!(reads.get(&(), number), Some(7));
-    }
-
-    #[test]
-    fn whoever_writes_is_not_waited_for() {
-        let runtime = runtime();
-        let _entered = runtime.enter();
-        let folder = tempfile::tempdir().expect("a folder");
-        let target = target(&folder);
-        let path = target.path.to_str().expect("a path").to_owned();
-        let reads = InlineReads::new(target, settings(FOREVER));
-        until_open(&reads);
-        let mut writer = SqliteConnection::establish(&path).expect("a file");
-        writer
-            .batch_execute("BEGIN EXCLUSIVE; UPDATE numbers SET value = 8;")
-            .expect("a lock");
-        assert_eq!(reads.get(&(), number), Some(7));
-        writer.batch_execute("COMMIT").expect("a commit");
-        assert_eq!(reads.get(&(), number), Some(8));
-    }
-
-    #[test]
-    fn a_look_up_that_panics_leaves_no_connection_behind() {
-        let runtime = runtime();
-        let _entered = runtime.enter();
-        let folder = tempfile::tempdir().expect("a folder");
-        let reads = InlineReads::new(target(&folder), settings(FOREVER));
-        until_open(&reads);
-        let panicking = reads.clone();
-        let panicked = thread::spawn(move || {
-            panicking.get(&(), |_, ()| -> QueryResult<i32> { panic!("a look-up panics") })
-        });
-        assert!(panicked.join().is_err());
-        assert_eq!(reads.get(&(), number), None);
-        assert_eq!(until_open(&reads), 7);
-    }
-}
+mod tests;

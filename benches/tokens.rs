@@ -109,7 +109,8 @@ async fn compare(
         rates.push(load.rate());
         latencies.push(load.good.percentile(99.0));
     }
-    let (name, case) = (database.name(), format!("{sessions} sessions"));
+    let unit = if sessions == 1 { "session" } else { "sessions" };
+    let (name, case) = (database.name(), format!("{sessions} {unit}"));
     report.measure("commits of one row", name, &case, "commits/s", &commits);
     report.measure(EXCHANGES, name, &case, "exchanges/s", &exchanges);
     report.measure("no-op RPC", name, &case, "calls/s", &no_ops);

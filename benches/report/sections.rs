@@ -96,7 +96,7 @@ pub const SECTIONS: [Section; 10] = [
                 "exchanges by the database alone",
                 "RefreshTokens",
             ],
-            case: "sessions",
+            case: "session",
         }],
     },
     Section {

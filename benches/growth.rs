@@ -5,11 +5,14 @@
 //! and sign-ins (at cost 4, so that what is left is the bookkeeping) are measured in rounds that alternate between the
 //! sizes; the figures are the rates at the larger sizes next to those at the smallest.
 //!
+//! Next to them stands what the database makes of it by itself: how often it finds a user by the id over as many
+//! connections, and what a server would show that did nothing but that after an empty call.
+//!
 //! `IDENTITY_BENCH_GROWTH_USERS` has the sizes (`10000,1000000` unless set; `10000,1000000,10000000` takes another
 //! quarter of an hour and 12 GB of the disk). What is in memory of a database is as it comes: the servers are warmed up, and
 //! the machine's own cache has what it can hold.
 //!
-//! The results are written to `target/bench-results/growth.json`. A run takes about eight minutes;
+//! The results are written to `target/bench-results/growth.json`. A run takes about seven minutes;
 //! `IDENTITY_BENCH_ROUNDS=1 IDENTITY_BENCH_ROUND_SECONDS=1 IDENTITY_BENCH_GROWTH_USERS=1000,100000` makes it a short one.
 
 #![allow(
@@ -36,6 +39,7 @@ use std::time::{Duration, Instant};
 use identity::proto::identity::v1::lookup_user_request::Identifier;
 use identity::proto::identity::v1::user_service_client::UserServiceClient;
 use identity::proto::identity::v1::{ListUsersRequest, LookupUserRequest};
+use support::limits::{self, no_op};
 use support::server::{Credential, DEADLINE};
 use support::{
     Answer, Database, Report, Server, Turn, closed_loop, on_each_database, people, population, ratios,
@@ -51,6 +55,7 @@ const SIZES: [usize; 2] = [10_000, 1_000_000];
 const IN_FLIGHT: usize = 32;
 /// Nothing here is about hashing.
 const COST: u32 = 4;
+const SELECT: &str = "SELECT of the database alone";
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Call {
@@ -76,6 +81,7 @@ impl Call {
 /// A server and how many users it has.
 struct Town {
     users: usize,
+    database: Database,
     server: Server,
     caller: Caller,
 }
@@ -132,10 +138,67 @@ async fn measure(report: &mut Report, database: &Database) {
             );
         }
     }
+    compare_alone(report, database, &towns).await;
     for town in &towns {
         let case = format!("{} users", town.users);
         let memory = town.server.resident_mebibytes();
         report.measure("resident memory", database.name(), &case, "MiB", &[memory]);
+    }
+}
+
+/// Measures the database without a server, and an empty call without a database.
+async fn compare_alone(report: &mut Report, database: &Database, towns: &[Town]) {
+    let span = settings::round(ROUND_SECONDS);
+    let no_op = no_op::NoOp::start();
+    let (mut no_ops, mut selects) = (Vec::new(), vec![Vec::new(); towns.len()]);
+    for _ in 0..settings::rounds() {
+        let channel = no_op.channel();
+        let load = closed_loop(IN_FLIGHT, WARM_UP, span, move |_| {
+            no_op::call(channel.clone(), DEADLINE)
+        });
+        no_ops.push(load.await.all_good().rate());
+        for (town, own) in towns.iter().zip(&mut selects) {
+            own.push(limits::selects_per_second(&town.database, town.users, IN_FLIGHT, span).await);
+        }
+    }
+    report.measure(
+        "no-op RPC",
+        database.name(),
+        &format!("{IN_FLIGHT} in flight"),
+        "calls/s",
+        &no_ops,
+    );
+    for (town, values) in towns.iter().zip(&selects) {
+        let case = format!("{} users", town.users);
+        report.measure(SELECT, database.name(), &case, "queries/s", values);
+    }
+    let in_series = |selects: &[f64]| -> Vec<f64> {
+        let rounds = no_ops.iter().zip(selects);
+        rounds
+            .map(|(no_op, select)| 1.0 / (1.0 / no_op + 1.0 / select))
+            .collect()
+    };
+    for (town, values) in towns.iter().zip(&selects).skip(1) {
+        let case = format!("{} users", town.users);
+        let least = towns[0].users;
+        for (what, values, first) in [
+            (SELECT, values.clone(), selects[0].clone()),
+            (
+                "a no-op RPC and a SELECT of the database alone, one after the other",
+                in_series(values),
+                in_series(&selects[0]),
+            ),
+        ] {
+            let figure = format!("{what} ÷ at {least} users");
+            report.figure(
+                &figure,
+                database.name(),
+                &case,
+                "",
+                &ratios(&values, &first),
+                None,
+            );
+        }
     }
 }
 
@@ -157,6 +220,7 @@ async fn settle(report: &mut Report, database: &Database, users: usize) -> Town 
     };
     Town {
         users,
+        database: own,
         server,
         caller,
     }

@@ -56,6 +56,7 @@ const IN_FLIGHT: usize = 32;
 /// Nothing here is about hashing.
 const COST: u32 = 4;
 const SELECT: &str = "SELECT of the database alone";
+const IN_SERIES: &str = "a no-op RPC and a SELECT of the database alone, one after the other";
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Call {
@@ -172,32 +173,20 @@ async fn compare_alone(report: &mut Report, database: &Database, towns: &[Town])
         let case = format!("{} users", town.users);
         report.measure(SELECT, database.name(), &case, "queries/s", values);
     }
-    let in_series = |selects: &[f64]| -> Vec<f64> {
-        let rounds = no_ops.iter().zip(selects);
+    let in_series = |rates: &[f64]| -> Vec<f64> {
+        let rounds = no_ops.iter().zip(rates);
         rounds
-            .map(|(no_op, select)| 1.0 / (1.0 / no_op + 1.0 / select))
+            .map(|(empty, select)| 1.0 / (1.0 / empty + 1.0 / select))
             .collect()
     };
+    let (least, first) = (towns[0].users, &selects[0]);
     for (town, values) in towns.iter().zip(&selects).skip(1) {
         let case = format!("{} users", town.users);
-        let least = towns[0].users;
-        for (what, values, first) in [
-            (SELECT, values.clone(), selects[0].clone()),
-            (
-                "a no-op RPC and a SELECT of the database alone, one after the other",
-                in_series(values),
-                in_series(&selects[0]),
-            ),
-        ] {
+        let alone = ratios(values, first);
+        let after_no_op = ratios(&in_series(values), &in_series(first));
+        for (what, found) in [(SELECT, alone), (IN_SERIES, after_no_op)] {
             let figure = format!("{what} ÷ at {least} users");
-            report.figure(
-                &figure,
-                database.name(),
-                &case,
-                "",
-                &ratios(&values, &first),
-                None,
-            );
+            report.figure(&figure, database.name(), &case, "", &found, None);
         }
     }
 }

@@ -102,7 +102,8 @@ pub const SECTIONS: [Section; 10] = [
     Section {
         bench: "growth",
         title: "Growth",
-        text: "The same calls on databases of different sizes, on users at random.",
+        text: "The same calls on databases of different sizes, on users at random. Next to them, without a target: what a \
+               SELECT of the database alone costs, and what an empty call and that SELECT would make one after the other.",
         plots: &[Plot::Bars {
             file: "growth",
             title: "Calls per second, 32 in flight",

@@ -128,7 +128,8 @@ impl Inner {
         let is_young =
             |open: &Open| now.saturating_duration_since(open.since) < self.settings.max_lifetime;
         let mut state = self.state();
-        let (slot, turn) = match mem::replace(&mut state.slot, Slot::Taken) {
+        // Should there be no thread to open it, nobody waits for a holder that is not there.
+        let (slot, turn) = match mem::replace(&mut state.slot, Slot::Opening) {
             Slot::Open(open) if is_young(&open) => {
                 let holder = Holder {
                     inner: self,

@@ -117,6 +117,14 @@ async fn until_open(reads: &InlineReads) -> i32 {
     }
 }
 
+/// A database and its connection, which is open. The folder goes with it.
+async fn opened() -> (tempfile::TempDir, InlineReads) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let opened = reads(&folder, FOREVER);
+    until_open(&opened).await;
+    (folder, opened)
+}
+
 #[tokio::test]
 async fn it_opens_by_itself_and_again_after_a_failure_or_when_it_is_old() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -139,9 +147,7 @@ async fn it_opens_by_itself_and_again_after_a_failure_or_when_it_is_old() {
 
 #[tokio::test]
 async fn whoever_finds_it_taken_is_told_by_who_has_it_what_there_is_by_then() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let reads = reads(&folder, FOREVER);
-    until_open(&reads).await;
+    let (folder, reads) = opened().await;
     let (gate, held) = hold(&reads);
     let holder = held.thread().id();
     writer(&folder)
@@ -159,9 +165,7 @@ async fn whoever_finds_it_taken_is_told_by_who_has_it_what_there_is_by_then() {
 
 #[tokio::test]
 async fn a_holder_that_does_not_come_back_is_not_waited_for() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let reads = reads(&folder, FOREVER);
-    until_open(&reads).await;
+    let (_folder, reads) = opened().await;
     let (gate, held) = hold(&reads);
     assert_eq!(reads.get(&(), number).await, None);
     gate.1.wait();
@@ -171,9 +175,7 @@ async fn a_holder_that_does_not_come_back_is_not_waited_for() {
 
 #[tokio::test]
 async fn nothing_is_looked_up_for_who_has_gone_away() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let reads = reads(&folder, FOREVER);
-    until_open(&reads).await;
+    let (_folder, reads) = opened().await;
     let (gate, held) = hold(&reads);
     let (of_gone, of_others) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let mut goes = Box::pin(reads.get(&of_gone, count));
@@ -190,9 +192,7 @@ async fn nothing_is_looked_up_for_who_has_gone_away() {
 
 #[tokio::test]
 async fn a_line_and_what_one_holder_does_for_others_have_an_end() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let reads = reads(&folder, FOREVER);
-    until_open(&reads).await;
+    let (_folder, reads) = opened().await;
     let (gate, held) = hold(&reads);
     let second_gate = Gate::new();
     let mut first = Box::pin(reads.get(&second_gate, slow));
@@ -221,9 +221,7 @@ async fn a_line_and_what_one_holder_does_for_others_have_an_end() {
 #[tokio::test]
 async fn what_is_wrong_with_one_look_up_is_nobody_elses() {
     for wrong in [failing, panicking] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let reads = reads(&folder, FOREVER);
-        until_open(&reads).await;
+        let (_folder, reads) = opened().await;
         let (gate, held) = hold(&reads);
         let mut before = Box::pin(reads.get(&(), number));
         let mut bad = Box::pin(reads.get(&(), wrong));
@@ -244,9 +242,7 @@ async fn what_is_wrong_with_one_look_up_is_nobody_elses() {
 
 #[tokio::test]
 async fn whoever_writes_is_not_waited_for() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let reads = reads(&folder, FOREVER);
-    until_open(&reads).await;
+    let (folder, reads) = opened().await;
     let mut writer = writer(&folder);
     writer
         .batch_execute("BEGIN EXCLUSIVE; UPDATE numbers SET value = 8;")
@@ -258,12 +254,21 @@ async fn whoever_writes_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_look_up_that_panics_leaves_no_connection_behind() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let reads = reads(&folder, FOREVER);
-    until_open(&reads).await;
+    let (_folder, reads) = opened().await;
     let own = reads.clone();
     let panicked = thread::spawn(move || own.get(&(), panicking).now_or_never());
     assert!(panicked.join().is_err());
     assert_eq!(reads.get(&(), number).await, None);
     assert_eq!(until_open(&reads).await, 7);
+}
+
+#[tokio::test]
+async fn where_no_thread_can_open_it_nobody_waits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let reads = reads(&folder, FOREVER);
+    let own = reads.clone();
+    // There is no runtime to take threads from.
+    let panicked = thread::spawn(move || own.get(&(), number).now_or_never());
+    assert!(panicked.join().is_err());
+    assert_eq!(reads.get(&(), number).now_or_never(), Some(None));
 }

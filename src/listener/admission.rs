@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,8 @@ struct Entry {
     id: u64,
     peer: PeerKey,
     streams: AtomicUsize,
+    /// Whether another call was running when the last one began.
+    are_calls_concurrent: AtomicBool,
     /// When the last call ended, in milliseconds since the server started.
     idle_since: AtomicU64,
     must_give_way: Notify,
@@ -196,6 +198,7 @@ impl Admission {
             id: open.next_id,
             peer,
             streams: AtomicUsize::new(0),
+            are_calls_concurrent: AtomicBool::new(false),
             idle_since: AtomicU64::new(self.now()),
             must_give_way: Notify::new(),
         });
@@ -263,11 +266,18 @@ impl Place {
 
     /// Notes that a call begins. It ends when what is returned is dropped.
     pub(super) fn begin_call(&self, is_first: bool) -> RunningCall {
-        self.0.entry.streams.fetch_add(1, Ordering::AcqRel);
+        let entry = &self.0.entry;
+        let running = entry.streams.fetch_add(1, Ordering::AcqRel);
+        entry.are_calls_concurrent.store(running > 0, Ordering::Relaxed);
         if is_first {
-            self.0.admission.advance(&self.0.entry, Stage::Called);
+            self.0.admission.advance(entry, Stage::Called);
         }
         RunningCall(self.clone())
+    }
+
+    /// Tells whether calls are made at the same time: whether the last one began while another one was running.
+    pub(super) fn are_calls_concurrent(&self) -> bool {
+        self.0.entry.are_calls_concurrent.load(Ordering::Relaxed)
     }
 
     /// Returns for how long no call has been running; nothing while one is.
@@ -399,6 +409,20 @@ mod tests {
         assert!(busy.iter().all(|(place, _)| !must_give_way(place)));
         drop(busy);
         assert!(admission.admit(from("192.0.2.1")).is_ok());
+    }
+
+    #[test]
+    fn calls_are_concurrent_if_the_last_one_began_beside_another() {
+        let place = admission(1, 1).admit(from("192.0.2.1")).expect("a place");
+        assert!(!place.are_calls_concurrent());
+        let first = place.begin_call(true);
+        assert!(!place.are_calls_concurrent());
+        let second = place.begin_call(false);
+        assert!(place.are_calls_concurrent());
+        drop((first, second));
+        assert!(place.are_calls_concurrent(), "the next ones may well be");
+        let _alone = place.begin_call(false);
+        assert!(!place.are_calls_concurrent());
     }
 
     #[test]

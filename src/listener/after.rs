@@ -3,32 +3,44 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A future that goes on only after the tasks that are ready when it is woken.
+/// A future that goes on only after the tasks that are ready when it is woken, where there may be some.
 ///
 /// Each call of a connection wakes it when it has an answer. tokio runs a task that another one has woken next, so that
 /// every answer would be written by itself, in a system call that costs more than many calls do; after the others, the
-/// connection finds all of their answers. Where there are no others, nothing is lost but the way to the end of an empty
-/// queue.
-pub(super) struct After<F> {
+/// connection finds all of their answers.
+///
+/// Where there are no others, it goes on at once: tokio wakes another thread for a task that has gone to the end of the
+/// queue, even of an empty one, which takes longer than most calls do.
+pub(super) struct After<F, Others> {
     inner: F,
+    are_there_others: Others,
     has_waited: bool,
 }
 
-impl<F: Future + Unpin> After<F> {
-    /// Has a future go on after others.
-    pub(super) const fn others(inner: F) -> Self {
+impl<F, Others> After<F, Others>
+where
+    F: Future + Unpin,
+    Others: Fn() -> bool + Unpin,
+{
+    /// Has a future go on after others, if there are any.
+    pub(super) const fn others(inner: F, are_there_others: Others) -> Self {
         Self {
             inner,
+            are_there_others,
             has_waited: false,
         }
     }
 }
 
-impl<F: Future + Unpin> Future for After<F> {
+impl<F, Others> Future for After<F, Others>
+where
+    F: Future + Unpin,
+    Others: Fn() -> bool + Unpin,
+{
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.has_waited = !self.has_waited;
+        self.has_waited = !self.has_waited && (self.are_there_others)();
         if self.has_waited {
             context.waker().wake_by_ref();
             return Poll::Pending;
@@ -57,19 +69,37 @@ mod tests {
     }
 
     #[test]
+    fn it_goes_on_at_once_if_there_are_no_others() {
+        let wakes = Arc::new(Wakes::default());
+        let waker = Arc::clone(&wakes).into();
+        let mut context = Context::from_waker(&waker);
+        let others = AtomicUsize::new(1);
+        let are_there_others = || others.load(Ordering::Relaxed) > 0;
+        let mut future = pin!(After::others(pending::<()>(), are_there_others));
+        for (left, woken) in [(1, 1), (0, 1), (0, 1), (0, 1), (1, 2), (1, 2), (1, 3), (0, 3)] {
+            others.store(left, Ordering::Relaxed);
+            assert_eq!(future.as_mut().poll(&mut context), Poll::Pending);
+            assert_eq!(wakes.0.load(Ordering::Relaxed), woken);
+        }
+    }
+
+    #[test]
     fn it_asks_to_be_polled_again_before_it_goes_on() {
         let wakes = Arc::new(Wakes::default());
         let waker = Arc::clone(&wakes).into();
         let mut context = Context::from_waker(&waker);
         let mut polls = 0;
-        let mut future = pin!(After::others(poll_fn(|_| {
-            polls += 1;
-            if polls == 2 {
-                Poll::Ready(polls)
-            } else {
-                Poll::Pending
-            }
-        })));
+        let mut future = pin!(After::others(
+            poll_fn(|_| {
+                polls += 1;
+                if polls == 2 {
+                    Poll::Ready(polls)
+                } else {
+                    Poll::Pending
+                }
+            }),
+            || true
+        ));
         for (poll, woken) in [
             (Poll::Pending, 1),
             (Poll::Pending, 1),
@@ -88,7 +118,7 @@ mod tests {
             let order = Arc::clone(&order);
             async move { order.lock().expect("no panic").push(name) }
         };
-        let late = tokio::spawn(After::others(Box::pin(note("connection"))));
+        let late = tokio::spawn(After::others(Box::pin(note("connection")), || true));
         let call = tokio::spawn(note("call"));
         let never = tokio::spawn(pending::<()>());
         late.await.expect("no panic");

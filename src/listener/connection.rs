@@ -169,8 +169,9 @@ impl Connections {
             .serve_connection(TokioIo::new(stream), calls);
         let mut connection = pin!(connection);
         let mut end = self.rules.end.clone();
+        let are_calls_concurrent = || place.are_calls_concurrent();
         let has_to_go_now = tokio::select! {
-            outcome = After::others(connection.as_mut()) => return log_end(outcome),
+            outcome = After::others(connection.as_mut(), are_calls_concurrent) => return log_end(outcome),
             () = place.must_give_way() => true,
             _ = end.wait_for(|is_ending| *is_ending) => false,
             () = self.old_age() => false,
@@ -183,7 +184,7 @@ impl Connections {
             return;
         }
         tokio::select! {
-            outcome = After::others(connection) => log_end(outcome),
+            outcome = After::others(connection, are_calls_concurrent) => log_end(outcome),
             // Its client does not answer, and nothing is lost.
             () = idle_for(&place, LINGER) => {}
         }

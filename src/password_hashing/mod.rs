@@ -307,6 +307,11 @@ mod tests {
         assert!(hasher.admit(later()).is_ok());
         assert_eq!(metrics.refused.get(), 1);
         assert_eq!(hasher.status().waiting, 0);
+        // A place that was given back before the wait began was not left.
+        assert_eq!(metrics.abandoned.get(), 0);
+        drop(hasher.admit(later()).expect("a place").wait());
+        assert_eq!(metrics.abandoned.get(), 1);
+        assert_eq!(hasher.status().waiting, 0);
     }
 
     #[tokio::test]

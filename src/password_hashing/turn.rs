@@ -14,7 +14,6 @@ use super::equality::is_equal;
 use super::modular_crypt::Parts;
 use super::{HashingError, Shared, imported};
 use crate::domain::{ImportedPasswordHash, Password, PasswordHash, PresentedPassword};
-use crate::telemetry::HashingMetrics;
 
 /// A place in the queue, given up when dropped.
 #[derive(Debug)]
@@ -24,6 +23,8 @@ pub struct Place {
     deadline: Instant,
     /// Whether it is tried in any case.
     is_tried_anyway: bool,
+    /// Whether the turn is all that is waited for, so that whoever gives the place up has left the queue.
+    is_waiting: bool,
 }
 
 impl Place {
@@ -33,31 +34,39 @@ impl Place {
             shared: Some(shared),
             deadline,
             is_tried_anyway,
+            is_waiting: false,
         }
+    }
+
+    /// Leaves nothing to do but to wait for the turn. Whoever gives the place up from now on is counted as one who left,
+    /// also where nobody has come yet to ask for the turn.
+    #[must_use]
+    pub const fn wait(mut self) -> Self {
+        self.is_waiting = true;
+        self
     }
 
     /// Waits for a turn. Refuses whom it comes too late for, because the queue went slower than it was when the place was
     /// taken.
-    pub async fn turn(mut self) -> Result<Turn, HashingError> {
-        let Some(shared) = self.shared.clone() else {
+    pub async fn turn(self) -> Result<Turn, HashingError> {
+        let mut place = self.wait();
+        let Some(shared) = place.shared.clone() else {
             return Err(HashingError::Failed("a place was used twice".to_owned()));
         };
-        let abandoned = Abandoned(Some(&shared.metrics));
         let permit = Arc::clone(&shared.turns)
             .acquire_owned()
             .await
             .map_err(|error| HashingError::Failed(error.to_string()))?;
-        abandoned.not();
-        self.leave();
+        place.leave();
         // The pace of the last moments is no promise: half as much again is kept in reserve.
         let needed = shared.time_for(0);
-        if !self.is_in_time(needed.saturating_add(needed / 2)) {
+        if !place.is_in_time(needed.saturating_add(needed / 2)) {
             return Err(shared.refuse(shared.waiting.load(Ordering::Relaxed)));
         }
         Ok(Turn {
             shared,
             permit,
-            deadline: self.deadline,
+            deadline: place.deadline,
         })
     }
 
@@ -67,32 +76,20 @@ impl Place {
         self.is_tried_anyway || done.is_some_and(|done| done <= self.deadline)
     }
 
-    fn leave(&mut self) {
-        if let Some(shared) = self.shared.take() {
-            shared.waiting.fetch_sub(1, Ordering::AcqRel);
-        }
+    /// Gives the place back, and returns whose queue it was in.
+    fn leave(&mut self) -> Option<Arc<Shared>> {
+        let shared = self.shared.take()?;
+        shared.waiting.fetch_sub(1, Ordering::AcqRel);
+        Some(shared)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-/// Counts a caller that stops waiting.
-struct Abandoned<'a>(Option<&'a HashingMetrics>);
-
-impl Abandoned<'_> {
-    fn not(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Abandoned<'_> {
-    fn drop(&mut self) {
-        if let Some(metrics) = self.0 {
-            metrics.abandoned.inc();
+        if let Some(shared) = self.leave()
+            && self.is_waiting
+        {
+            shared.metrics.abandoned.inc();
         }
     }
 }

@@ -75,7 +75,7 @@ impl Authenticator {
                 authenticator: this,
                 reservation: Some(reservation),
             };
-            Ok((place, reserved))
+            Ok((place.wait(), reserved))
         })
         .await?;
         // Whoever goes away here leaves the queue, and was not looked at.

@@ -155,4 +155,6 @@ async fn an_attempt_whose_caller_goes_away_while_it_is_counted_is_taken_back(t: 
         assert_eq!(lockout.failed_attempts, 0);
     }
     assert_eq!(server.computed_hashes().await, 1, "that of the password itself");
+    let abandoned = server.metric("identity_hashing_abandoned_total").await;
+    assert!((abandoned - 3.0).abs() < f64::EPSILON, "{abandoned}");
 }

@@ -84,7 +84,9 @@ struct Entry {
     id: u64,
     peer: PeerKey,
     streams: AtomicUsize,
-    /// Whether another call was running when the last one began.
+    /// How many of them have nothing to say at the moment.
+    quiet_streams: AtomicUsize,
+    /// Whether another call was at work when the last one began.
     are_calls_concurrent: AtomicBool,
     /// When the last call ended, in milliseconds since the server started.
     idle_since: AtomicU64,
@@ -198,6 +200,7 @@ impl Admission {
             id: open.next_id,
             peer,
             streams: AtomicUsize::new(0),
+            quiet_streams: AtomicUsize::new(0),
             are_calls_concurrent: AtomicBool::new(false),
             idle_since: AtomicU64::new(self.now()),
             must_give_way: Notify::new(),
@@ -268,14 +271,18 @@ impl Place {
     pub(super) fn begin_call(&self, is_first: bool) -> RunningCall {
         let entry = &self.0.entry;
         let running = entry.streams.fetch_add(1, Ordering::AcqRel);
-        entry.are_calls_concurrent.store(running > 0, Ordering::Relaxed);
+        let quiet = entry.quiet_streams.load(Ordering::Relaxed);
+        entry
+            .are_calls_concurrent
+            .store(running > quiet, Ordering::Relaxed);
         if is_first {
             self.0.admission.advance(entry, Stage::Called);
         }
         RunningCall(self.clone())
     }
 
-    /// Tells whether calls are made at the same time: whether the last one began while another one was running.
+    /// Tells whether calls are made at the same time: whether the last one began while another one was at work. A stream
+    /// that waits for news is not.
     pub(super) fn are_calls_concurrent(&self) -> bool {
         self.0.entry.are_calls_concurrent.load(Ordering::Relaxed)
     }
@@ -300,6 +307,27 @@ impl Drop for Held {
 /// A call that runs.
 #[derive(Debug)]
 pub(super) struct RunningCall(Place);
+
+impl RunningCall {
+    /// Notes that the call has nothing to say, until what is returned is dropped.
+    pub(super) fn keep_quiet(&self) -> QuietCall<'_> {
+        let quiet_streams = &self.0.0.entry.quiet_streams;
+        quiet_streams.fetch_add(1, Ordering::Relaxed);
+        QuietCall { quiet_streams }
+    }
+}
+
+/// A call that runs and has nothing to say.
+#[derive(Debug)]
+pub(super) struct QuietCall<'call> {
+    quiet_streams: &'call AtomicUsize,
+}
+
+impl Drop for QuietCall<'_> {
+    fn drop(&mut self) {
+        self.quiet_streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Drop for RunningCall {
     fn drop(&mut self) {
@@ -421,8 +449,14 @@ mod tests {
         assert!(place.are_calls_concurrent());
         drop((first, second));
         assert!(place.are_calls_concurrent(), "the next ones may well be");
-        let _alone = place.begin_call(false);
+        let stream = place.begin_call(false);
         assert!(!place.are_calls_concurrent());
+        let quiet = stream.keep_quiet();
+        drop(place.begin_call(false));
+        assert!(!place.are_calls_concurrent(), "the stream waits for news");
+        drop(quiet);
+        drop(place.begin_call(false));
+        assert!(place.are_calls_concurrent(), "the stream has news");
     }
 
     #[test]

@@ -75,11 +75,26 @@ mod tests {
         let mut context = Context::from_waker(&waker);
         let others = AtomicUsize::new(1);
         let are_there_others = || others.load(Ordering::Relaxed) > 0;
-        let mut future = pin!(After::others(pending::<()>(), are_there_others));
-        for (left, woken) in [(1, 1), (0, 1), (0, 1), (0, 1), (1, 2), (1, 2), (1, 3), (0, 3)] {
+        let polls = AtomicUsize::new(0);
+        let inner = poll_fn(|_| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            Poll::<()>::Pending
+        });
+        let mut future = pin!(After::others(inner, are_there_others));
+        for (left, woken, polled) in [
+            (1, 1, 0),
+            (0, 1, 1),
+            (0, 1, 2),
+            (0, 1, 3),
+            (1, 2, 3),
+            (1, 2, 4),
+            (1, 3, 4),
+            (0, 3, 5),
+        ] {
             others.store(left, Ordering::Relaxed);
             assert_eq!(future.as_mut().poll(&mut context), Poll::Pending);
             assert_eq!(wakes.0.load(Ordering::Relaxed), woken);
+            assert_eq!(polls.load(Ordering::Relaxed), polled);
         }
     }
 

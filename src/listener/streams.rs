@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::Status;
 
-use super::admission::Place;
+use super::admission::{Place, QuietCall, RunningCall};
 use crate::telemetry::ListenerMetrics;
 
 /// What holds for the calls of every connection.
@@ -67,8 +67,7 @@ where
         // Boxed: the task, which is moved several times while it is made, would hold room for it more than once.
         let call = Box::pin(call);
         tokio::spawn(async move {
-            let _running = running;
-            watch_over(call, &rules).await;
+            watch_over(call, &running, &rules).await;
         });
     }
 }
@@ -109,10 +108,10 @@ impl Progress {
 }
 
 /// Runs a call until it ends or its client has let it wait for too long. A call that is dropped is reset.
-async fn watch_over<F: Future>(mut call: Pin<Box<F>>, rules: &StreamRules) {
+async fn watch_over<F: Future>(mut call: Pin<Box<F>>, running: &RunningCall, rules: &StreamRules) {
     let progress = Arc::new(Progress::default());
     let mut unread: Option<Pin<Box<Sleep>>> = None;
-    let mut end: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
+    let mut quiet: Option<Quiet<'_>> = None;
     std::future::poll_fn(|context| {
         loop {
             let polled = PROGRESS.sync_scope(Arc::clone(&progress), || call.as_mut().poll(context));
@@ -122,7 +121,7 @@ async fn watch_over<F: Future>(mut call: Pin<Box<F>>, rules: &StreamRules) {
             match progress.state() {
                 State::Calling => return Poll::Pending,
                 State::Sending { is_new } => {
-                    end = None;
+                    quiet = None;
                     let timer = unread.get_or_insert_with(|| Box::pin(sleep(rules.send_timeout)));
                     if is_new {
                         timer.as_mut().reset(Instant::now() + rules.send_timeout);
@@ -134,8 +133,11 @@ async fn watch_over<F: Future>(mut call: Pin<Box<F>>, rules: &StreamRules) {
                     return Poll::Ready(());
                 }
                 State::Waiting => {
-                    let ending = end.get_or_insert_with(|| Box::pin(patience(rules)));
-                    ready!(ending.as_mut().poll(context));
+                    let quiet = quiet.get_or_insert_with(|| Quiet {
+                        end: Box::pin(patience(rules)),
+                        _call: running.keep_quiet(),
+                    });
+                    ready!(quiet.end.as_mut().poll(context));
                     if progress.must_end.swap(true, Ordering::AcqRel) {
                         return Poll::Ready(());
                     }
@@ -145,6 +147,13 @@ async fn watch_over<F: Future>(mut call: Pin<Box<F>>, rules: &StreamRules) {
         }
     })
     .await;
+}
+
+/// A stream that waits for news.
+struct Quiet<'call> {
+    /// Is over when it has waited for long enough.
+    end: Pin<Box<dyn Future<Output = ()> + Send + 'call>>,
+    _call: QuietCall<'call>,
 }
 
 async fn patience(rules: &StreamRules) {
@@ -259,25 +268,38 @@ impl Body for WatchedBody {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::net::SocketAddr;
     use std::pin::pin;
     use std::sync::atomic::AtomicU32;
     use std::task::Waker;
 
+    use super::super::admission::Admission;
     use super::*;
 
     const SEND_TIMEOUT: Duration = Duration::from_millis(50);
 
-    /// What a client is given time for is the next piece, and not all of the answer.
-    #[tokio::test]
-    async fn each_piece_has_the_send_timeout_to_itself() {
-        let (_server, end) = watch::channel(false);
-        let rules = StreamRules {
+    fn rules(end: watch::Receiver<bool>) -> StreamRules {
+        StreamRules {
             send_timeout: SEND_TIMEOUT,
             patience: Duration::ZERO,
             end,
             ending: || Status::unavailable("the server is ending"),
             metrics: ListenerMetrics::default(),
-        };
+        }
+    }
+
+    fn place() -> Place {
+        let admission = Admission::new(1, 1, 1, ListenerMetrics::default());
+        let from = SocketAddr::from(([192, 0, 2, 1], 1));
+        Arc::new(admission).admit(from).expect("a place")
+    }
+
+    /// What a client is given time for is the next piece, and not all of the answer.
+    #[tokio::test]
+    async fn each_piece_has_the_send_timeout_to_itself() {
+        let (_server, end) = watch::channel(false);
+        let rules = rules(end);
+        let running = place().begin_call(true);
         let pieces_taken = AtomicU32::new(0);
         let mut pieces_sent = 0;
         let answer = poll_fn(|_| {
@@ -288,7 +310,7 @@ mod tests {
             }
             Poll::<()>::Pending
         });
-        let mut call = pin!(watch_over(Box::pin(answer), &rules));
+        let mut call = pin!(watch_over(Box::pin(answer), &running, &rules));
         let mut context = Context::from_waker(Waker::noop());
 
         for _ in 0..3 {
@@ -301,5 +323,28 @@ mod tests {
 
         call.await;
         assert_eq!(rules.metrics.unread_answers.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_waits_for_news_keeps_quiet() {
+        let (_server, end) = watch::channel(false);
+        let rules = rules(end);
+        let place = place();
+        let running = place.begin_call(true);
+        let sending = State::Sending { is_new: true };
+        let mut states = [sending, State::Waiting, State::Waiting, sending, State::Waiting].into_iter();
+        let stream = poll_fn(|_| {
+            let next = states.next();
+            PROGRESS.with(|progress| progress.set(next.expect("a state")));
+            Poll::<()>::Pending
+        });
+        let mut call = pin!(watch_over(Box::pin(stream), &running, &rules));
+        let mut context = Context::from_waker(Waker::noop());
+
+        for is_at_work in [true, false, false, true, false] {
+            assert!(call.as_mut().poll(&mut context).is_pending());
+            drop(place.begin_call(false));
+            assert_eq!(place.are_calls_concurrent(), is_at_work);
+        }
     }
 }

@@ -1,8 +1,12 @@
 //! The databases that a bench is run on: a file of SQLite, and a PostgreSQL server of the bench's own that keeps what it
 //! has acknowledged, as one in production does.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use tokio::task::spawn_blocking;
 
 use super::{PostgresCluster, postgres, settings, sql, system};
 
@@ -102,6 +106,36 @@ impl Database {
             Kind::Postgres => sql::query_postgres(&self.url, statements).await.map(drop),
         };
         outcome.expect(statements);
+    }
+
+    /// Reads the files of the database from beginning to end, so that they are in the machine's cache of files. There are
+    /// machines whose kernel takes out of it what nobody has asked for in half a minute, however much memory is free.
+    pub async fn read_files(&self) {
+        let files = self.files().await;
+        let read = move || {
+            for file in files {
+                let mut opened = File::open(&file).expect("a file of the database");
+                io::copy(&mut opened, &mut io::sink()).expect("what is in it");
+            }
+        };
+        spawn_blocking(read).await.expect("the files");
+    }
+
+    async fn files(&self) -> Vec<PathBuf> {
+        match self.kind {
+            Kind::Sqlite => {
+                let path = self.url.strip_prefix("sqlite://").expect("a file");
+                vec![path.into()]
+            }
+            Kind::Postgres => {
+                let question = "SELECT current_setting('data_directory') || '/base/' || oid \
+                                FROM pg_database WHERE datname = current_database()";
+                let rows = sql::query_postgres(&self.url, question).await.expect(question);
+                let folder = rows[0][0].clone().expect("a folder");
+                let entries = fs::read_dir(folder).expect("the files of the database");
+                entries.map(|entry| entry.expect("a file").path()).collect()
+            }
+        }
     }
 
     /// Prepares the program as it is released, with what every command needs.

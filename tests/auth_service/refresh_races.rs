@@ -63,7 +63,11 @@ async fn refresh_in_parallel(t: &Test, servers: &[TestServer]) {
         );
         // They tell what is stored of the successor, not what each of them would have stored.
         let idle_end = answers[0].refresh_token_expire_time;
-        assert!(answers.iter().all(|answer| answer.refresh_token_expire_time == idle_end));
+        assert!(
+            answers
+                .iter()
+                .all(|answer| answer.refresh_token_expire_time == idle_end)
+        );
         assert_ne!(answers[0].refresh_token, tokens.refresh_token);
         assert_eq!(live_tokens(t, &tokens.session_id).await, 1);
         let rows = i64::try_from(round + 1).unwrap();

@@ -9,7 +9,8 @@
 //! - sign-ins per second, and answers to "who am I" per second, each with as many calls in flight as suit it best, which the
 //!   first round finds out;
 //! - how long "who am I" takes at a steady pace, while nothing else happens and while ten times as many sign-ins are
-//!   offered as it has just served. What was not answered within ten seconds counts as ten seconds.
+//!   offered as it has just served. What was not answered within ten seconds counts as ten seconds. Next to it stands how
+//!   long an empty call to a bare server takes at that pace while nothing else happens: nobody who asks a database is quicker.
 //!
 //! The others are small applications in `benches/peers`; `benches/peers/<name>/install` installs what they need into
 //! `target/peers`, or `IDENTITY_BENCH_PEERS` says where it is. One that is not installed is left out. The PostgreSQL server is
@@ -45,6 +46,9 @@ use std::time::Duration;
 
 use subject::{Running, Subject};
 use support::databases::{Database, start_postgres};
+use support::latencies::Latencies;
+use support::limits::no_op::{self, NoOp};
+use support::server::DEADLINE;
 use support::targets::Target;
 use support::{Load, Report, closed_loop, open_loop, roles, settings, targets};
 
@@ -150,6 +154,7 @@ async fn measure(report: &mut Report, subjects: &[Subject]) {
     let mut values = Values::new();
     let mut storms = vec![Load::default(); subjects.len()];
     let mut concurrency = Vec::new();
+    let mut empty_calls = Vec::new();
     for subject in subjects {
         let running = subject.start_first().await;
         let sign_ins = best(&running, Trait::SignIns).await;
@@ -186,8 +191,20 @@ async fn measure(report: &mut Report, subjects: &[Subject]) {
             note(Trait::StormP99, storm.noticed().percentile(99.0));
             storms[index].add(&storm);
         }
+        tokio::time::sleep(PAUSE).await;
+        let calm = empty_calls_at_the_pace(settings::round(CALM_SECONDS)).await;
+        empty_calls.push(calm.percentile(99.0));
     }
     tell(report, subjects, &values, &storms);
+    tell_of_empty_calls(report, subjects, &values, &empty_calls);
+}
+
+/// Makes calls that do nothing at the steady pace, while nothing else happens.
+async fn empty_calls_at_the_pace(span: Duration) -> Latencies {
+    let server = NoOp::start();
+    let channel = server.channel();
+    let load = open_loop(PACE, span, move |_| no_op::call(channel.clone(), DEADLINE));
+    load.await.all_good().noticed()
 }
 
 /// Finds out how many calls in flight a subject serves best.
@@ -235,7 +252,7 @@ async fn storm(running: &Running, sign_ins_per_second: f64) -> Load {
 
 /// Asks "who am I" at a steady pace.
 async fn questions(running: &Running, span: Duration) -> Load {
-    let asker = running.caller();
+    let asker = running.another_caller();
     open_loop(PACE, span, move |turn| {
         let asker = asker.clone();
         async move { asker.who_am_i(turn.caller).await }
@@ -283,9 +300,33 @@ fn tell(report: &mut Report, subjects: &[Subject], values: &Values, storms: &[Lo
     }
 }
 
+fn tell_of_empty_calls(report: &mut Report, subjects: &[Subject], values: &Values, empty_calls: &[f64]) {
+    report.measure(
+        "no-op RPC p99, calm",
+        DATABASE,
+        "a bare server",
+        "ms",
+        empty_calls,
+    );
+    let ratios = next_to_the_best(empty_calls, values, subjects.len(), Trait::StormP99);
+    report.figure(
+        "no-op RPC p99, calm ÷ the best of the others in a sign-in storm",
+        DATABASE,
+        AGAINST,
+        "",
+        &ratios,
+        None,
+    );
+}
+
 /// Divides a trait of ours, the first, by the best that the others have of a trait, round by round.
 fn against_the_best(values: &Values, subjects: usize, own: Trait, others: Trait) -> Vec<f64> {
-    let rounds = values[&(0, own)].iter().enumerate();
+    next_to_the_best(&values[&(0, own)], values, subjects, others)
+}
+
+/// Divides what was measured in each round by the best that the others have of a trait.
+fn next_to_the_best(own: &[f64], values: &Values, subjects: usize, others: Trait) -> Vec<f64> {
+    let rounds = own.iter().enumerate();
     rounds
         .map(|(round, value)| {
             let rivals = (1..subjects).map(|index| values[&(index, others)][round]);

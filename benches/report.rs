@@ -1,7 +1,8 @@
 //! Writes `docs/performance.md` and its plots from the results that are there.
 //!
 //! `cargo bench --bench report` measures nothing: it reads `target/bench-results/*.json`, which the other benches have
-//! written, and says of each when, on what and of which commit it was measured.
+//! written, and says of each when, on what and of which commit it was measured. What the page says of a bench that has no
+//! results there stays as it is.
 
 #![allow(
     unreachable_pub,
@@ -31,7 +32,7 @@ use std::path::Path;
 
 use sections::{SECTIONS, Section};
 use support::Report;
-use support::results::{self, Figure, TABLE_HEAD, short};
+use support::results::{self, Figure, TABLE_HEAD, TABLE_RULE, short};
 
 const HEAD: &str = "\
 # Performance
@@ -41,7 +42,8 @@ Written by `cargo bench --bench report` from what the benches have measured; not
 Most figures are ratios: to an empty call of the same stack, to the bcrypt crate, to what the database does by itself, to
 others of its kind. Each was measured in one run with what it is held to, in rounds that alternate between the two. A
 figure is the median of the ratios of the rounds; beside it stand the smallest and the largest. Ratios carry over to
-other machines better than rates do.
+other machines better than rates do. Not everything is measured anew after every change: each part says when it was, and
+of which commit.
 
 ";
 
@@ -66,29 +68,71 @@ fn main() {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = home.join("docs/performance");
     fs::create_dir_all(&folder).expect("a folder for the plots");
-    let there: Vec<(&Section, Report)> = SECTIONS
+    let file = home.join("docs/performance.md");
+    let before = fs::read_to_string(&file).unwrap_or_default();
+    let told: Vec<Told> = SECTIONS
         .iter()
-        .filter_map(|section| Some((section, read(section.bench)?)))
+        .filter_map(|section| match read(section.bench) {
+            Some(report) => Some(Told::anew(section, &report, &folder)),
+            None => Told::before(section, &before),
+        })
         .collect();
     let mut page = HEAD.to_owned();
     page.push_str("## Where it stands\n\n");
-    if there.is_empty() {
+    if told.is_empty() {
         page.push_str("Nothing has been measured yet.\n\n");
     }
-    page.push_str(TABLE_HEAD);
-    for (_, report) in &there {
+    let _ = write!(page, "| part {TABLE_HEAD}|---{TABLE_RULE}");
+    page.extend(told.iter().map(|part| part.rows.as_str()));
+    page.push_str("\n“goal” and “bound” say what the median has reached; “missed” that it has reached neither. Where the bound is\n1.000, no round may be an exception.\n\n");
+    page.extend(told.iter().map(|part| part.text.as_str()));
+    page.push_str(CAVEATS);
+    fs::write(&file, page).expect("the page");
+    let anew = told.iter().filter(|part| part.is_new).count();
+    println!("{anew} of {} parts told anew in {}", told.len(), file.display());
+}
+
+/// What the page says of a bench.
+struct Told {
+    /// What the service is held to, for the table at the beginning.
+    rows: String,
+    /// The part of the page, with its heading.
+    text: String,
+    is_new: bool,
+}
+
+impl Told {
+    fn anew(section: &Section, report: &Report, folder: &Path) -> Self {
+        let mut rows = String::new();
         for figure in report.figures.iter().filter(|figure| figure.target.is_some()) {
-            let _ = writeln!(page, "{}", figure.row());
+            let _ = writeln!(rows, "{}{}", first_column(section), figure.row());
+        }
+        Self {
+            rows,
+            text: tell(section, report, folder),
+            is_new: true,
         }
     }
-    page.push_str("\n“goal” and “bound” say what the median has reached; “missed” that it has reached neither. Where the bound is\n1.000, no round may be an exception.\n\n");
-    for (section, report) in &there {
-        page.push_str(&tell(section, report, &folder));
+
+    /// Takes it from the page as it was, if it was there.
+    fn before(section: &Section, page: &str) -> Option<Self> {
+        let heading = format!("## {}\n", section.title);
+        let (_, rest) = page.split_once(&format!("\n{heading}"))?;
+        let own = rest.split("\n## ").next()?;
+        let first = first_column(section);
+        let rows = page.lines().filter(|line| line.starts_with(&first));
+        Some(Self {
+            rows: rows.map(|row| format!("{row}\n")).collect(),
+            text: format!("{heading}{own}\n"),
+            is_new: false,
+        })
     }
-    page.push_str(CAVEATS);
-    let file = home.join("docs/performance.md");
-    fs::write(&file, page).expect("the page");
-    println!("{} results told in {}", there.len(), file.display());
+}
+
+/// The first column of a row, which tells what part of the page it is from.
+fn first_column(section: &Section) -> String {
+    let anchor = section.title.to_lowercase().replace(' ', "-");
+    format!("| [{}](#{anchor}) ", section.title)
 }
 
 /// Reads the results of a bench, if there are any.
@@ -127,7 +171,7 @@ fn tell(section: &Section, report: &Report, folder: &Path) -> String {
         .filter(|figure| figure.target.is_none())
         .collect();
     if !others.is_empty() {
-        text.push_str(TABLE_HEAD);
+        let _ = write!(text, "{TABLE_HEAD}{TABLE_RULE}");
         for figure in others {
             let _ = writeln!(text, "{}", figure.row());
         }

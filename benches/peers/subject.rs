@@ -182,6 +182,19 @@ impl Running {
         self.caller.clone()
     }
 
+    /// Returns who makes calls beside others, over no connection of theirs: those of the peers have one for each call that is
+    /// in flight.
+    pub fn another_caller(&self) -> Caller {
+        match (&self.keeper, self.caller()) {
+            (Keeper::Ours(server), Caller::Ours { service, people, .. }) => Caller::Ours {
+                channel: server.channel(),
+                service,
+                people,
+            },
+            (_, caller) => caller,
+        }
+    }
+
     /// Signs in those who will ask who they are.
     pub async fn with_credentials(mut self) -> Self {
         match &mut self.caller {

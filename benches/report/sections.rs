@@ -127,7 +127,8 @@ pub const SECTIONS: [Section; 10] = [
         title: "Peers",
         text: "fastapi-users, Django with its REST framework and better-auth, each at bcrypt cost 12 on the same PostgreSQL \
                server, with as many calls in flight as suit it best. The load is made on half of the cores. Questions are \
-               asked at the same pace in a storm and, for comparison, while nothing else happens.",
+               asked at the same pace in a storm and, for comparison, while nothing else happens; so are empty calls to a \
+               bare server, which ask no database.",
         plots: &[
             Plot::Bars {
                 file: "peers_sign_ins",

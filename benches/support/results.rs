@@ -13,11 +13,12 @@ use super::statistics::Spread;
 use super::targets::Target;
 use super::{latencies::Latencies, settings};
 
-/// What a table of figures begins with.
-pub const TABLE_HEAD: &str = "\
-| figure | database | case | median | min–max | bound | goal | reached |
-|---|---|---|---|---|---|---|---|
-";
+/// The first line of a table of figures.
+pub const TABLE_HEAD: &str =
+    "| figure | database | case | median | min–max | bound | goal | reached |\n";
+
+/// The second one.
+pub const TABLE_RULE: &str = "|---|---|---|---|---|---|---|---|\n";
 
 /// What a bench has found out.
 #[derive(Debug, Serialize, Deserialize)]
@@ -175,7 +176,7 @@ impl Report {
             self.bench
         );
         if !self.figures.is_empty() {
-            print!("{TABLE_HEAD}");
+            print!("{TABLE_HEAD}{TABLE_RULE}");
         }
         for figure in &self.figures {
             println!("{}", figure.row());

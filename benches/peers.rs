@@ -9,8 +9,9 @@
 //! - sign-ins per second, and answers to "who am I" per second, each with as many calls in flight as suit it best, which the
 //!   first round finds out;
 //! - how long "who am I" takes at a steady pace, while nothing else happens and while ten times as many sign-ins are
-//!   offered as it has just served. What was not answered within ten seconds counts as ten seconds. Next to it stands how
-//!   long an empty call to a bare server takes at that pace while nothing else happens: nobody who asks a database is quicker.
+//!   offered as it has just served. What was not answered within ten seconds counts as ten seconds. Next to it stands, for
+//!   comparison, how long an empty call to a bare server takes at that pace while nothing else happens. It is no limit:
+//!   calls have been quicker in a storm than in a calm.
 //!
 //! The others are small applications in `benches/peers`; `benches/peers/<name>/install` installs what they need into
 //! `target/peers`, or `IDENTITY_BENCH_PEERS` says where it is. One that is not installed is left out. The PostgreSQL server is

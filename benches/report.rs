@@ -42,8 +42,8 @@ Written by `cargo bench --bench report` from what the benches have measured; not
 Most figures are ratios: to an empty call of the same stack, to the bcrypt crate, to what the database does by itself, to
 others of its kind. Each was measured in one run with what it is held to, in rounds that alternate between the two. A
 figure is the median of the ratios of the rounds; beside it stand the smallest and the largest. Ratios carry over to
-other machines better than rates do. Not everything is measured anew after every change: each part says when it was, and
-of which commit.
+other machines better than rates do. Not everything is measured anew after every change: each part says when it was,
+of which commit and on what. Rates of different parts were measured on different days, and are not to be compared.
 
 ";
 

@@ -93,8 +93,8 @@ impl Authenticator {
         self.0.sessions.refresh(refresh).await
     }
 
-    /// Issues the tokens of a session as it is about to be, while the database writes it: a signature takes as long as a
-    /// disk. Nobody gets them before it is so. None if nothing is expected, or if they could not be issued.
+    /// Issues the tokens of a session as it is about to be, while the database writes it, so that neither waits for the
+    /// other. Nobody gets them before it is so. None if nothing is expected, or if they could not be issued.
     async fn tokens_ahead(
         &self,
         expected: Option<Session>,

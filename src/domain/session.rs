@@ -272,16 +272,14 @@ pub struct NewRefreshToken {
     pub created_at: DateTime<Utc>,
 }
 
-/// A refresh token that is presented.
+/// The exchange of a refresh token that is presented for its successor.
 #[derive(Debug, Clone)]
-pub struct RefreshSession {
-    /// Its session.
+pub struct Rotation {
+    /// The session of the token.
     pub session_id: SessionId,
-    /// The user of the session.
-    pub user_id: UserId,
-    /// Its number in the session.
+    /// The number of the token in the session.
     pub generation: i64,
-    /// SHA-256 of it.
+    /// SHA-256 of the token.
     pub token_hash: [u8; 32],
     /// SHA-256 of its successor.
     pub next_token_hash: [u8; 32],
@@ -293,17 +291,13 @@ pub struct RefreshSession {
     pub now: DateTime<Utc>,
 }
 
-/// The exchange of a refresh token that was decided on what was read a moment ago. It happens only if that is still so.
+/// The exchange of a refresh token, or what else becomes of it.
 #[derive(Debug, Clone)]
-pub struct Rotation {
-    /// SHA-256 of the token that is exchanged.
-    pub token_hash: [u8; 32],
-    /// Its number in the session.
-    pub generation: i64,
-    /// The version of the user.
-    pub user_version: i64,
-    /// The successor, with the session as it is afterwards.
-    pub next: NewRefreshToken,
+pub struct RefreshSession {
+    /// The user of the session.
+    pub user_id: UserId,
+    /// The exchange.
+    pub rotation: Rotation,
 }
 
 /// What became of a refresh token that was presented.

@@ -57,9 +57,9 @@ impl SessionRepository {
         read!(self.database, sessions::list, list)
     }
 
-    /// Exchanges a refresh token if what was decided on is still so and that takes a single statement. Returns the
-    /// session as it is then; otherwise [`Self::refresh`] finds out what is to be done.
-    pub async fn rotate(&self, rotation: Rotation) -> Result<Option<Session>, DatabaseError> {
+    /// Exchanges a refresh token and returns its session, if a single statement can do so. If it does not, that says
+    /// nothing of the token: [`Self::refresh`] finds out what is to be done.
+    pub async fn rotate(&self, rotation: &Rotation) -> Result<Option<Session>, DatabaseError> {
         self.database.rotate_at_once(rotation).await
     }
 

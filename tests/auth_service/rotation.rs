@@ -1,10 +1,12 @@
-//! The one statement that exchanges a refresh token on PostgreSQL: it does so only if everything is still as it was when
-//! the exchange was decided on, and waits for nobody.
+//! The one statement that exchanges a refresh token on PostgreSQL: it does so only where the rule would, alone as well as
+//! with others, and waits for nobody.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use identity::clock::{Clock, SystemClock};
 use identity::domain::{
-    Client, ClientId, NewRefreshToken, Rotation, Session, SessionPolicy, SignInMethod, User,
+    AuthProvider, Client, ClientId, NewRefreshToken, Refresh, Rotation, Session, SessionEndReason,
+    SessionPolicy, SignInMethod, User, UserAgent,
 };
 use identity::repositories::{RefreshTokenRepository, SessionRepository, UserRepository};
 
@@ -15,7 +17,9 @@ use crate::systems::repository::{database, new_named};
 
 pub fn tests() -> Vec<Behaviour> {
     postgres_only![
-        nothing_is_exchanged_if_anything_has_changed_since,
+        it_exchanges_what_the_rule_would,
+        whatever_is_wrong_nothing_is_changed,
+        the_successor_is_stored_as_it_was_presented,
         what_somebody_else_holds_is_passed_over,
         of_those_that_exchange_one_token_one_does,
     ]
@@ -24,138 +28,275 @@ pub fn tests() -> Vec<Behaviour> {
 const POLICY: SessionPolicy = SessionPolicy {
     lifetime: TimeDelta::days(30),
     idle_lifetime: TimeDelta::days(14),
-    max_per_user: 100,
+    max_per_user: 1000,
 };
 
-/// The repositories of a database that is migrated and has two users.
+/// The smallest step of time that is stored.
+const MOMENT: TimeDelta = TimeDelta::microseconds(1);
+
+/// The repositories of a database that is migrated and has a user.
 struct Fixture {
     sessions: SessionRepository,
     tokens: RefreshTokenRepository,
     users: UserRepository,
-    ada: User,
+    now: DateTime<Utc>,
 }
 
 impl Fixture {
     async fn of(t: &Test) -> Self {
         let database = database(t, &[]);
         database.migrate_up(&SystemClock).await.unwrap();
-        let users = UserRepository::new(database.clone());
-        users.create(new_named("grace@example.com")).await.unwrap();
         Self {
             sessions: SessionRepository::new(database.clone()),
-            tokens: RefreshTokenRepository::new(database),
-            ada: users.create(new_named("ada@example.com")).await.unwrap(),
-            users,
+            tokens: RefreshTokenRepository::new(database.clone()),
+            users: UserRepository::new(database),
+            now: SystemClock.now(),
         }
     }
 
-    /// Begins a session, and decides on the exchange of its token. The digest of the token consists of one byte, and that
-    /// of the next one of the byte after it.
-    async fn decide(&self, byte: u8) -> Rotation {
-        let now = SystemClock.now();
-        let client = Client {
-            ip_address: None,
-            user_agent: None,
-            client_id: ClientId::default(),
+    async fn create_user(&self, name: &str) -> User {
+        let email = format!("{name}@example.com");
+        self.users.create(new_named(&email)).await.unwrap()
+    }
+
+    /// Makes a session that is not stored yet, with two exchanges behind it.
+    fn session_of(&self, user: &User) -> Session {
+        let mut session = Session::begin(user.id, SignInMethod::Password, client(), POLICY, self.now);
+        session.generation = 3;
+        session
+    }
+
+    /// Stores a session with its live token, and returns the exchange of that.
+    async fn store(&self, session: &Session) -> Rotation {
+        let token_hash = hash(session, session.generation);
+        let token = NewRefreshToken {
+            session: session.clone(),
+            token_hash,
+            client: client(),
+            created_at: self.now,
         };
-        let session = Session::begin(self.ada.id, SignInMethod::Password, client.clone(), POLICY, now);
-        let token = |of: &Session, digest| NewRefreshToken {
-            session: of.clone(),
-            token_hash: [digest; 32],
-            client: client.clone(),
-            created_at: now,
-        };
-        self.tokens.create(token(&session, byte)).await.unwrap();
-        let user = self.users.get_by_id(self.ada.id).await.unwrap();
+        self.tokens.create(token).await.unwrap();
         Rotation {
-            token_hash: [byte; 32],
+            session_id: session.id,
             generation: session.generation,
-            user_version: user.version,
-            next: token(&session.clone().rotated(POLICY, now), byte + 1),
+            token_hash,
+            next_token_hash: hash(session, session.generation + 1),
+            client: client(),
+            policy: POLICY,
+            now: self.now,
         }
     }
+
+    async fn rotate(&self, rotation: &Rotation) -> Option<Session> {
+        self.sessions.rotate(rotation).await.expect("no error")
+    }
+
+    /// Makes exchanges one after the other, or all at the same moment: the first go alone then, and the others together.
+    async fn rotate_each(&self, rotations: &[Rotation], at_once: bool) -> Vec<Option<Session>> {
+        if at_once {
+            return join_all(rotations.iter().map(|one| self.rotate(one))).await;
+        }
+        let mut rotated = Vec::new();
+        for rotation in rotations {
+            rotated.push(self.rotate(rotation).await);
+        }
+        rotated
+    }
+}
+
+fn client() -> Client {
+    Client {
+        ip_address: None,
+        user_agent: None,
+        client_id: ClientId::default(),
+    }
+}
+
+/// A digest that no other token has.
+fn hash(session: &Session, generation: i64) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash[..16].copy_from_slice(session.id.uuid().as_bytes());
+    hash[16..24].copy_from_slice(&generation.to_be_bytes());
+    hash
+}
+
+fn in_sql(hash: [u8; 32]) -> String {
+    let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("'\\x{digits}'")
 }
 
 /// Tells how many tokens there are with the digest of the next one.
 async fn issued(t: &Test, rotation: &Rotation) -> i64 {
-    let hash = hash_in_sql(rotation.next.token_hash);
+    let hash = in_sql(rotation.next_token_hash);
     count(t, &format!("refresh_tokens WHERE token_hash = {hash}")).await
 }
 
-fn hash_in_sql(hash: [u8; 32]) -> String {
-    format!("'\\x{}'", format!("{:02x}", hash[0]).repeat(32))
+async fn it_exchanges_what_the_rule_would(t: Test) {
+    let fixture = Fixture::of(&t).await;
+    let user = fixture.create_user("ada").await;
+    let mut exchanges = Vec::new();
+    for at_once in [false, true] {
+        let (mut sessions, mut rotations) = (Vec::new(), Vec::new());
+        let before_long = fixture.now + TimeDelta::hours(1);
+        for idle_end in [before_long, before_long + POLICY.lifetime] {
+            for end in [before_long, before_long + POLICY.lifetime] {
+                for at in [before_long - MOMENT, before_long, before_long + MOMENT] {
+                    for generation in 2..=4 {
+                        for ended in [None, Some((fixture.now, SessionEndReason::SignedOut))] {
+                            let mut session = fixture.session_of(&user);
+                            session.provider = Some(AuthProvider::Oidc);
+                            session.idle_expires_at = idle_end.min(end);
+                            session.expires_at = end;
+                            session.ended = ended;
+                            let mut rotation = fixture.store(&session).await;
+                            rotation.generation = generation;
+                            rotation.now = at;
+                            sessions.push(session);
+                            rotations.push(rotation);
+                        }
+                    }
+                }
+            }
+        }
+
+        let rotated = fixture.rotate_each(&rotations, at_once).await;
+
+        for ((session, rotation), outcome) in sessions.into_iter().zip(&rotations).zip(rotated) {
+            let is_due = session.refresh(rotation.generation, rotation.now) == Refresh::Rotate;
+            let case = format!("{session:?} {rotation:?}");
+            let expected = is_due.then(|| session.rotated(POLICY, rotation.now));
+            assert_eq!(outcome, expected, "{case}");
+            assert_eq!(issued(&t, rotation).await, i64::from(is_due), "{case}");
+            if let Some(rotated) = outcome {
+                assert_eq!(fixture.sessions.get(rotated.id).await.unwrap(), rotated);
+                exchanges.push(rotated);
+            }
+        }
+    }
+    // Of either half: before the one end or the other, with the token that is live.
+    assert_eq!(exchanges.len(), 12);
+    assert!(exchanges.iter().any(|one| one.idle_expires_at == one.expires_at));
+    assert!(exchanges.iter().any(|one| one.idle_expires_at < one.expires_at));
 }
 
-async fn nothing_is_exchanged_if_anything_has_changed_since(t: Test) {
+async fn whatever_is_wrong_nothing_is_changed(t: Test) {
     let fixture = Fixture::of(&t).await;
-    let of_user = "UPDATE users SET full_name = 'Ada ' || version WHERE id = {user}";
-    let of_another_user =
-        "UPDATE sessions SET user_id = (SELECT id FROM users WHERE id <> {user}) WHERE id = {session}";
-    let ended = "UPDATE sessions SET revoked_at = now(), revoke_reason = 'revoked' WHERE id = {session}";
-    let exchanged = "UPDATE sessions SET generation = generation + 1 WHERE id = {session}";
-    let used = "UPDATE refresh_tokens SET used_at = now() WHERE token_hash = {token}";
-    let revoked = "UPDATE refresh_tokens SET revoked_at = now() WHERE token_hash = {token}";
-    let of_another_session = "UPDATE refresh_tokens SET generation = 99, session_id =
-                              (SELECT id FROM sessions WHERE id <> {session} LIMIT 1) WHERE token_hash = {token}";
-    let removed = "DELETE FROM refresh_tokens WHERE token_hash = {token}";
-    fixture.decide(200).await;
-
-    for (number, change) in [
-        of_user,
-        of_another_user,
-        ended,
-        exchanged,
-        used,
-        revoked,
-        of_another_session,
-        removed,
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let rotation = fixture.decide(u8::try_from(number * 2).unwrap()).await;
-        let session = &rotation.next.session;
-        let change = change
-            .replace("{user}", &format!("'{}'", session.user_id))
-            .replace("{session}", &format!("'{}'", session.id))
-            .replace("{token}", &hash_in_sql(rotation.token_hash));
-        t.sql(&change).await.unwrap();
-        let everything = "SELECT md5(string_agg(s::text || t::text, ' ' ORDER BY t.id)) AS value
-                          FROM sessions AS s JOIN refresh_tokens AS t ON t.session_id = s.id";
+    let changes = [
+        "UPDATE users SET is_blocked = true WHERE id = {user}",
+        "UPDATE users SET is_active = false WHERE id = {user}",
+        "UPDATE sessions SET client_id = 'another' WHERE id = {session}",
+        "UPDATE sessions SET revoked_at = now(), revoke_reason = 'revoked' WHERE id = {session}",
+        "UPDATE sessions SET generation = generation + 1 WHERE id = {session}",
+        "UPDATE refresh_tokens SET used_at = now() WHERE token_hash = {token}",
+        "UPDATE refresh_tokens SET revoked_at = now() WHERE token_hash = {token}",
+        "UPDATE refresh_tokens SET generation = 99, session_id = (SELECT id FROM sessions WHERE user_id <> {user}
+         ORDER BY id LIMIT 1) WHERE token_hash = {token}",
+        "DELETE FROM refresh_tokens WHERE token_hash = {token}",
+        "DELETE FROM sessions WHERE id = {session}",
+        "DELETE FROM users WHERE id = {user}",
+    ];
+    let another = fixture.create_user("grace").await;
+    fixture.store(&fixture.session_of(&another)).await;
+    for at_once in [false, true] {
+        let mut rotations = Vec::new();
+        for (number, change) in changes.iter().enumerate() {
+            let user = fixture.create_user(&format!("ada{number}{at_once}")).await;
+            let session = fixture.session_of(&user);
+            let rotation = fixture.store(&session).await;
+            let change = change
+                .replace("{user}", &format!("'{}'", user.id))
+                .replace("{session}", &format!("'{}'", session.id))
+                .replace("{token}", &in_sql(rotation.token_hash));
+            t.sql(&change).await.unwrap();
+            rotations.push(rotation);
+        }
+        let everything =
+            "SELECT md5(coalesce(string_agg(s::text || t::text, ' ' ORDER BY s.id, t.id), '')) AS value
+                          FROM sessions AS s LEFT JOIN refresh_tokens AS t ON t.session_id = s.id";
         let before = t.sql_value(everything).await;
 
-        let outcome = fixture.sessions.rotate(rotation.clone()).await.unwrap();
+        let rotated = fixture.rotate_each(&rotations, at_once).await;
 
-        assert_eq!(outcome, None, "{change}");
-        assert_eq!(t.sql_value(everything).await, before, "{change}");
+        for (change, outcome) in changes.iter().zip(rotated) {
+            assert_eq!(outcome, None, "{change}");
+        }
+        assert_eq!(t.sql_value(everything).await, before);
+
+        // What is wrong with some does not keep the others from it.
+        let good = fixture.store(&fixture.session_of(&another)).await;
+        rotations.push(good);
+        let rotated = fixture.rotate_each(&rotations, at_once).await;
+        assert_eq!(rotated.iter().filter(|one| one.is_some()).count(), 1);
+        assert!(rotated.last().is_some_and(Option::is_some));
     }
-    let rotation = fixture.decide(100).await;
-    let rotated = fixture.sessions.rotate(rotation.clone()).await.unwrap();
-    assert_eq!(rotated.as_ref(), Some(&rotation.next.session));
-    assert_eq!(issued(&t, &rotation).await, 1);
+}
+
+async fn the_successor_is_stored_as_it_was_presented(t: Test) {
+    let fixture = Fixture::of(&t).await;
+    let user = fixture.create_user("ada").await;
+    for at_once in [false, true] {
+        let mut rotations = Vec::new();
+        for number in 0..20 {
+            let session = fixture.session_of(&user);
+            let mut rotation = fixture.store(&session).await;
+            if number % 2 == 0 {
+                rotation.client.ip_address = Some(format!("2001:db8::{number}").parse().unwrap());
+            }
+            if number % 3 == 0 {
+                rotation.client.user_agent = Some(UserAgent::parse(&format!("ada's {number}")).unwrap());
+            }
+            rotation.now = fixture.now + TimeDelta::seconds(number);
+            rotations.push(rotation);
+        }
+
+        let rotated = fixture.rotate_each(&rotations, at_once).await;
+
+        for (rotation, session) in rotations.iter().zip(rotated) {
+            let session = session.expect("an exchange");
+            // It is still that of the sign-in.
+            assert_eq!(session.client, client());
+            let next = fixture.tokens.get_by_token_hash(rotation.next_token_hash).await;
+            let next = next.unwrap().expect("the successor");
+            assert_eq!((next.session_id, next.user_id), (session.id, user.id));
+            assert_eq!((next.generation, next.created_at), (4, rotation.now));
+            assert_eq!(next.expires_at, session.idle_expires_at);
+            assert_eq!(next.user_agent, rotation.client.user_agent);
+            assert_eq!(next.ip_address, rotation.client.ip_address);
+            assert_eq!((next.used_at, next.revoked_at), (None, None));
+            let used = fixture.tokens.get_by_token_hash(rotation.token_hash).await;
+            assert_eq!(used.unwrap().expect("the token").used_at, Some(rotation.now));
+        }
+    }
 }
 
 async fn what_somebody_else_holds_is_passed_over(t: Test) {
     let fixture = Fixture::of(&t).await;
-    for (number, table) in ["users", "sessions", "refresh_tokens"].into_iter().enumerate() {
-        let rotation = fixture.decide(u8::try_from(number * 2).unwrap()).await;
+    let user = fixture.create_user("ada").await;
+    for table in ["users", "sessions", "refresh_tokens"] {
+        let mut rotations = Vec::new();
+        for _ in 0..10 {
+            rotations.push(fixture.store(&fixture.session_of(&user)).await);
+        }
         let rows = format!("SELECT 1 FROM {table} FOR UPDATE");
         let blocker = Blocker::holding(&t.database_url(), &rows).await;
 
-        tokio::select! {
-            outcome = fixture.sessions.rotate(rotation.clone()) => assert_eq!(outcome.unwrap(), None, "{table}"),
-            () = eventually("it waits", async || {
-                let waiting = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-                count(&t, waiting).await > 0
-            }) => panic!("it waits for {table}"),
+        for at_once in [false, true] {
+            tokio::select! {
+                outcomes = fixture.rotate_each(&rotations, at_once) => {
+                    assert!(outcomes.iter().all(Option::is_none), "{table}");
+                }
+                () = eventually("it waits", async || {
+                    let waiting = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+                    count(&t, waiting).await > 0
+                }) => panic!("it waits for {table}"),
+            }
         }
 
         blocker.release().await;
-        assert_eq!(issued(&t, &rotation).await, 0, "{table}");
-        assert!(
-            fixture.sessions.rotate(rotation).await.unwrap().is_some(),
-            "{table}"
-        );
+        for rotation in &rotations {
+            assert_eq!(issued(&t, rotation).await, 0, "{table}");
+            assert!(fixture.rotate(rotation).await.is_some(), "{table}");
+        }
     }
 }
 
@@ -163,15 +304,11 @@ async fn what_somebody_else_holds_is_passed_over(t: Test) {
 async fn of_those_that_exchange_one_token_one_does(t: Test) {
     const CALLS: usize = 50;
     let fixture = Fixture::of(&t).await;
-    let rotation = fixture.decide(0).await;
+    let user = fixture.create_user("ada").await;
+    let rotation = fixture.store(&fixture.session_of(&user)).await;
 
-    let calls = (0..CALLS).map(|_| fixture.sessions.rotate(rotation.clone()));
-    let outcomes = futures_util::future::join_all(calls).await;
+    let outcomes = fixture.rotate_each(&vec![rotation.clone(); CALLS], true).await;
 
-    let rotated = outcomes
-        .into_iter()
-        .filter_map(|outcome| outcome.expect("no error"))
-        .count();
-    assert_eq!(rotated, 1);
+    assert_eq!(outcomes.iter().filter(|one| one.is_some()).count(), 1);
     assert_eq!(issued(&t, &rotation).await, 1);
 }

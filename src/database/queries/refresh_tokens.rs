@@ -9,7 +9,7 @@ use crate::database::DatabaseError;
 use crate::database::rows::RefreshTokenRow;
 use crate::database::schema::refresh_tokens;
 use crate::database::sql_types::{StoredTime, StoredUuid};
-use crate::domain::{EndSessions, NewRefreshToken, RefreshSession, RefreshToken, Session, SessionId};
+use crate::domain::{EndSessions, NewRefreshToken, RefreshToken, Rotation, Session, SessionId};
 
 /// Returns the token with a digest.
 pub(crate) async fn get_by_token_hash(
@@ -55,13 +55,13 @@ pub(super) async fn mark_used(
 /// the exchange of its successor: by a caller that gave up waiting and tried again. Nobody else has it, then.
 pub(super) async fn was_overtaken(
     tx: &mut Connection,
-    refresh: &RefreshSession,
+    rotation: &Rotation,
 ) -> Result<bool, DatabaseError> {
-    let used_at = exchange_of(tx, refresh.session_id, refresh.generation).await?;
-    let next = refresh.generation.saturating_add(1);
-    let next_used_at = exchange_of(tx, refresh.session_id, next).await?;
+    let used_at = exchange_of(tx, rotation.session_id, rotation.generation).await?;
+    let next = rotation.generation.saturating_add(1);
+    let next_used_at = exchange_of(tx, rotation.session_id, next).await?;
     Ok(used_at.zip(next_used_at).is_some_and(|(used_at, next_used_at)| {
-        refresh.now < next_used_at && refresh.now - used_at <= Session::REPEAT_WINDOW
+        rotation.now < next_used_at && rotation.now - used_at <= Session::REPEAT_WINDOW
     }))
 }
 

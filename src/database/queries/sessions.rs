@@ -15,8 +15,8 @@ use crate::database::schema::{sessions, users as users_table};
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
 use crate::domain::{
     Command, EndSession, EndSessions, ListSessions, LoginFailure, NewLoginAttempt, NewRefreshToken,
-    NewUserEvent, Refresh, RefreshSession, RefreshedSession, Refusal, Session, SessionEndReason,
-    SessionId, SignInMethod, UserEventType,
+    NewUserEvent, Refresh, RefreshSession, RefreshedSession, Refusal, Rotation, Session,
+    SessionEndReason, SessionId, SignInMethod, UserEventType,
 };
 
 /// Returns a session.
@@ -116,37 +116,37 @@ pub(super) async fn make_room(
 pub(crate) async fn refresh(
     tx: &mut Connection,
     Command {
-        value: refresh,
+        value: RefreshSession { user_id, rotation },
         origin,
         ..
     }: &Command<RefreshSession>,
 ) -> Result<RefreshedSession, DatabaseError> {
     // The user first: a deletion locks in this order, too.
-    let user = keep_user(tx, refresh.user_id).await?;
-    let Some((user, session)) = user.zip(lock_session(tx, refresh.session_id).await?) else {
+    let user = keep_user(tx, *user_id).await?;
+    let Some((user, session)) = user.zip(lock_session(tx, rotation.session_id).await?) else {
         return Ok(RefreshedSession::Refused(Refusal::TokenInvalid));
     };
-    if session.client.client_id != refresh.client.client_id {
-        record(tx, &session, refresh, LoginFailure::WrongClient).await?;
+    if session.client.client_id != rotation.client.client_id {
+        record(tx, &session, rotation, LoginFailure::WrongClient).await?;
         return Ok(RefreshedSession::Refused(Refusal::TokenInvalid));
     }
     // Whoever is blocked by hand, in SQL, still has sessions that were not ended.
     if user.check_state().is_err() {
         return Ok(RefreshedSession::Refused(Refusal::SessionEnded));
     }
-    let decision = session.refresh(refresh.generation, refresh.now);
-    if decision == Refresh::Reused && refresh_tokens::was_overtaken(tx, refresh).await? {
+    let decision = session.refresh(rotation.generation, rotation.now);
+    if decision == Refresh::Reused && refresh_tokens::was_overtaken(tx, rotation).await? {
         return Ok(RefreshedSession::Refused(Refusal::TokenReused));
     }
     match decision {
         Refresh::Ended => Ok(RefreshedSession::Refused(Refusal::SessionEnded)),
         Refresh::Expired => Ok(RefreshedSession::Refused(Refusal::TokenExpired)),
         Refresh::Repeat => Ok(RefreshedSession::Refreshed(session)),
-        Refresh::Rotate => rotate(tx, session, refresh).await,
+        Refresh::Rotate => rotate(tx, session, rotation).await,
         Refresh::Reused => {
-            record(tx, &session, refresh, LoginFailure::TokenReused).await?;
+            record(tx, &session, rotation, LoginFailure::TokenReused).await?;
             let event_type = UserEventType::RefreshTokenReused;
-            let event = NewUserEvent::new(session.user_id, event_type, origin, refresh.now)
+            let event = NewUserEvent::new(session.user_id, event_type, origin, rotation.now)
                 .of_session(session.id);
             end_locked(tx, session, SessionEndReason::TokenReused, &event).await?;
             Ok(RefreshedSession::Refused(Refusal::TokenReused))
@@ -157,14 +157,14 @@ pub(crate) async fn refresh(
 async fn rotate(
     tx: &mut Connection,
     session: Session,
-    refresh: &RefreshSession,
+    rotation: &Rotation,
 ) -> Result<RefreshedSession, DatabaseError> {
-    let is_exchanged = refresh_tokens::mark_used(tx, &refresh.token_hash, refresh.now).await?;
+    let is_exchanged = refresh_tokens::mark_used(tx, &rotation.token_hash, rotation.now).await?;
     if !is_exchanged {
         // The token itself was revoked, or its row removed, by hand.
         return Ok(RefreshedSession::Refused(Refusal::SessionEnded));
     }
-    let rotated = session.rotated(refresh.policy, refresh.now);
+    let rotated = session.rotated(rotation.policy, rotation.now);
     diesel::update(sessions::table.find(StoredUuid::from(rotated.id)))
         .set((
             sessions::generation.eq(rotated.generation),
@@ -175,9 +175,9 @@ async fn rotate(
         .await?;
     let token = NewRefreshToken {
         session: rotated,
-        token_hash: refresh.next_token_hash,
-        client: refresh.client.clone(),
-        created_at: refresh.now,
+        token_hash: rotation.next_token_hash,
+        client: rotation.client.clone(),
+        created_at: rotation.now,
     };
     refresh_tokens::create(tx, &token).await?;
     Ok(RefreshedSession::Refreshed(token.session))
@@ -187,16 +187,16 @@ async fn rotate(
 async fn record(
     tx: &mut Connection,
     session: &Session,
-    refresh: &RefreshSession,
+    rotation: &Rotation,
     failure: LoginFailure,
 ) -> Result<(), DatabaseError> {
     let attempt = NewLoginAttempt {
         user_id: Some(session.user_id),
         identifier: None,
-        client: refresh.client.clone(),
+        client: rotation.client.clone(),
         method: SignInMethod::RefreshToken,
         failure: Some(failure),
-        attempted_at: refresh.now,
+        attempted_at: rotation.now,
     };
     login_attempts::insert(tx, &attempt).await
 }

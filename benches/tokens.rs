@@ -7,7 +7,8 @@
 //! - RefreshTokens with 1, 8 and 32 sessions that are refreshed over and over, next to commits of one row, over as many
 //!   connections (PostgreSQL) or by the one writer there is (SQLite), both with the settings of the service, and next to
 //!   calls of a no-op RPC and to what exchanging a token takes the database by itself, one exchange after the other over
-//!   as many connections: a call that waits for one takes at least as long as the two of them;
+//!   as many connections: a call that waits for one takes at least as long as the two of them. On PostgreSQL, where
+//!   several of them may share a statement, also to what that takes the database by itself;
 //! - rounds of parallel exchanges of one refresh token: how many tokens came of each, and how many people were signed
 //!   out. `IDENTITY_BENCH_REFRESH_ROUNDS` says how many rounds (1000 unless set).
 //!
@@ -56,6 +57,8 @@ const PARALLEL: usize = 100;
 const USERS: usize = 64;
 /// What the database does for an exchange, without the service.
 const EXCHANGES: &str = "exchanges by the database alone";
+/// The same, as many as there are sessions in each statement.
+const TOGETHER: &str = "exchanges by the database alone, all in one statement";
 /// Nothing here is about hashing.
 const COST: u32 = 4;
 
@@ -86,10 +89,13 @@ async fn compare(
 ) {
     let span = settings::round(ROUND_SECONDS);
     let (mut rates, mut commits, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut no_ops, mut exchanges) = (Vec::new(), Vec::new());
+    let (mut no_ops, mut exchanges, mut together) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..settings::rounds() {
         commits.push(limits::commits_per_second(database, sessions, span).await);
         exchanges.push(limits::exchanges_per_second(database, sessions, span).await);
+        if sessions > 1 {
+            together.extend(limits::exchanges_together_per_second(database, sessions, span).await);
+        }
         no_ops.push(no_ops_per_second(no_op, sessions, span).await);
         let mut live = Vec::new();
         for user in 0..sessions {
@@ -118,13 +124,17 @@ async fn compare(
     report.measure("RefreshTokens p99", name, &case, "ms", &latencies);
     // An exchange after an empty call, as if the service did nothing and looked at nothing: what one session waits for,
     // and what more of them share the cores for. Only exchanges that share a commit or a statement do better.
-    let rounds = commits.iter().zip(&no_ops).zip(&exchanges);
-    let most: Vec<f64> = rounds
-        .map(|((commit, empty), exchange)| 1.0 / (commit / empty + commit / exchange))
-        .collect();
     let in_series =
         "a no-op RPC and an exchange by the database alone, one after the other ÷ commits of one row";
+    let most = one_after_the_other(&no_ops, &exchanges, &commits);
     report.figure(in_series, name, &case, "", &most, None);
+    if !together.is_empty() {
+        report.measure(TOGETHER, name, &case, "exchanges/s", &together);
+        // Where the one and the other keep the cores busy, this is what is left of them for both.
+        let in_series = "a no-op RPC and an exchange in a statement with all others, one after the other ÷ commits of one row";
+        let most = one_after_the_other(&no_ops, &together, &commits);
+        report.figure(in_series, name, &case, "", &most, None);
+    }
     let alone = format!("{EXCHANGES} ÷ commits of one row");
     report.figure(&alone, name, &case, "", &ratios(&exchanges, &commits), None);
     let values = ratios(&rates, &commits);
@@ -137,6 +147,14 @@ async fn compare(
         &values,
         target,
     );
+}
+
+/// What rates of calls and of exchanges allow if each call makes an exchange, as a part of a rate of commits.
+fn one_after_the_other(calls: &[f64], exchanges: &[f64], commits: &[f64]) -> Vec<f64> {
+    let rounds = calls.iter().zip(exchanges).zip(commits);
+    rounds
+        .map(|((call, exchange), commit)| 1.0 / (commit / call + commit / exchange))
+        .collect()
 }
 
 async fn no_ops_per_second(no_op: &no_op::NoOp, in_flight: usize, span: Duration) -> f64 {

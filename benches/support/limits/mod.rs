@@ -8,6 +8,7 @@ pub mod sqlite;
 use std::time::Duration;
 
 use super::databases::{Database, Kind};
+use super::settings;
 
 /// How often per second a database makes a change of one row durable, with this many connections that each
 /// commit one change after the other. SQLite has one writer, however many want to write.
@@ -25,7 +26,22 @@ pub async fn commits_per_second(database: &Database, connections: usize, span: D
 pub async fn exchanges_per_second(database: &Database, connections: usize, span: Duration) -> f64 {
     match database.kind {
         Kind::Sqlite => sqlite::exchanges_per_second(database, span).await,
-        Kind::Postgres => postgres::exchanges_per_second(database, connections, span).await,
+        Kind::Postgres => postgres::exchanges_per_second(database, connections, 1, span).await,
+    }
+}
+
+/// The same where each statement makes so many exchanges, of as many connections as there are cores: what a database makes
+/// of exchanges that share their statements, if nothing but the database is busy. Only PostgreSQL has such a statement.
+pub async fn exchanges_together_per_second(
+    database: &Database,
+    together: usize,
+    span: Duration,
+) -> Option<f64> {
+    match database.kind {
+        Kind::Sqlite => None,
+        Kind::Postgres => {
+            Some(postgres::exchanges_per_second(database, settings::cores(), together, span).await)
+        }
     }
 }
 

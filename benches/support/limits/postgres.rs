@@ -46,8 +46,13 @@ pub async fn commits_per_second(database: &Database, connections: usize, span: D
     rate
 }
 
-/// Refresh tokens exchanged per second, one statement each.
-pub async fn exchanges_per_second(database: &Database, connections: usize, span: Duration) -> f64 {
+/// Refresh tokens exchanged per second, those of so many sessions in one statement.
+pub async fn exchanges_per_second(
+    database: &Database,
+    connections: usize,
+    together: usize,
+    span: Duration,
+) -> f64 {
     const CLEAR: &str = "DELETE FROM sessions WHERE client_id = 'bench'";
     let setup = connect(database).await;
     setup
@@ -55,23 +60,30 @@ pub async fn exchanges_per_second(database: &Database, connections: usize, span:
             "{CLEAR};
              INSERT INTO sessions (user_id, client_id, method, idle_expires_at, expires_at)
                  SELECT id, 'bench', 'password', now() + interval '30 days', now() + interval '90 days'
-                 FROM users ORDER BY id LIMIT {connections};
+                 FROM users ORDER BY id LIMIT {};
              INSERT INTO refresh_tokens (session_id, user_id, generation, token_hash, expires_at)
                  SELECT id, user_id, generation, sha256(uuid_send(id)), idle_expires_at
-                 FROM sessions WHERE client_id = 'bench'"
+                 FROM sessions WHERE client_id = 'bench'",
+            connections * together
         ))
         .await
         .expect("sessions");
-    let rate = rate_of(database, connections, span, |client, caller| async move {
-        // As the service has it: a planner that knows little of the tables yet would read them whole.
-        let settings = client.batch_execute("SET enable_seqscan = off").await;
-        settings.expect("a setting");
-        let session = format!("SELECT id FROM sessions WHERE client_id = 'bench' ORDER BY id OFFSET {caller} LIMIT 1");
-        let session: RawUuid = client.query_one(&session, &[]).await.expect("a session").get(0);
+    let rate = rate_of(database, connections, span, move |client, caller| async move {
+        // As the service has it: a planner that knows little of the tables yet would read them whole, and one that sees
+        // the length of a list would plan anew for each.
+        let settings = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan";
+        client.batch_execute(settings).await.expect("settings");
+        let first = caller * together;
+        let sessions = format!(
+            "SELECT id FROM sessions WHERE client_id = 'bench' ORDER BY id OFFSET {first} LIMIT {together}"
+        );
+        let rows = client.query(&sessions, &[]).await.expect("sessions");
+        let sessions: Vec<RawUuid> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(sessions.len(), together);
         let exchange = "WITH rotated AS (
                 UPDATE sessions SET
                     generation = generation + 1, last_refresh_at = now(), idle_expires_at = now() + interval '30 days'
-                WHERE id = $1
+                WHERE id = ANY($1)
                 RETURNING id, user_id, generation, idle_expires_at
             ), used AS (
                 UPDATE refresh_tokens AS t SET used_at = now()
@@ -85,9 +97,9 @@ pub async fn exchanges_per_second(database: &Database, connections: usize, span:
         let mut count = 0_u64;
         let begin = Instant::now();
         while begin.elapsed() < span {
-            let written = client.execute(&statement, &[&session]).await.expect("an exchange");
-            assert_eq!(written, 1);
-            count += 1;
+            let written = client.execute(&statement, &[&sessions]).await.expect("exchanges");
+            assert_eq!(written, together as u64);
+            count += written;
         }
         count
     })

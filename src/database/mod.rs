@@ -9,6 +9,7 @@ mod error;
 mod event_commits;
 mod group_commit;
 mod inline_reads;
+mod kept;
 pub(crate) mod many;
 pub mod migrations;
 pub(crate) mod pool;

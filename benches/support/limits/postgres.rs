@@ -74,10 +74,10 @@ pub async fn exchanges_per_second(
         let settings = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan";
         client.batch_execute(settings).await.expect("settings");
         let first = caller * together;
-        let sessions = format!(
+        let ids = format!(
             "SELECT id FROM sessions WHERE client_id = 'bench' ORDER BY id OFFSET {first} LIMIT {together}"
         );
-        let rows = client.query(&sessions, &[]).await.expect("sessions");
+        let rows = client.query(&ids, &[]).await.expect("sessions");
         let sessions: Vec<RawUuid> = rows.iter().map(|row| row.get(0)).collect();
         assert_eq!(sessions.len(), together);
         let exchange = "WITH rotated AS (

@@ -7,6 +7,7 @@ use diesel_async::RunQueryDsl;
 
 use super::{COUNT_ATTEMPT, Connection, keep_user, user_events};
 use crate::database::DatabaseError;
+use crate::database::kept::Keep;
 use crate::database::schema::lockouts;
 use crate::database::sql_types::{StoredTime, UtcTimestamp};
 use crate::domain::{
@@ -87,6 +88,7 @@ async fn count(
         .bind::<BigInt, _>(microseconds(rule.first_delay))
         .bind::<BigInt, _>(microseconds(rule.max_delay))
         .bind::<UtcTimestamp, _>(StoredTime(latest_wait(now, rule.max_delay)))
+        .kept()
         .get_result(tx)
         .await
         .optional()?;
@@ -132,6 +134,7 @@ pub(crate) async fn succeed(
             lockouts::last_success_at.eq(Some(StoredTime(now))),
             lockouts::updated_at.eq(StoredTime(now)),
         ))
+        .kept()
         .execute(tx)
         .await?;
     if !reservation.is_known_network {
@@ -155,6 +158,7 @@ async fn take_back(
             lockouts::retry_at.eq(StoredTime(now)),
             lockouts::updated_at.eq(StoredTime(now)),
         ))
+        .kept()
         .execute(tx)
         .await?;
     Ok(())
@@ -218,6 +222,7 @@ pub(crate) async fn clear(
             lockouts::retry_at.eq(StoredTime(clear.now)),
             lockouts::updated_at.eq(StoredTime(clear.now)),
         ))
+        .kept()
         .execute(tx)
         .await?;
     if let Some(user) = user.filter(|_| cleared > 0) {

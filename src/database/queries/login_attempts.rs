@@ -6,6 +6,7 @@ use diesel_async::RunQueryDsl;
 
 use super::{Backend, Connection, keep_user};
 use crate::database::DatabaseError;
+use crate::database::kept::Keep;
 use crate::database::rows::LoginAttemptRow;
 use crate::database::schema::login_attempts;
 use crate::database::sql_types::{StoredIp, StoredTime, StoredUuid};
@@ -128,6 +129,7 @@ pub(super) async fn forget_user(tx: &mut Connection, user_id: UserId) -> Result<
             login_attempts::ip_address.eq(None::<StoredIp>),
             login_attempts::user_agent.eq(None::<String>),
         ))
+        .kept()
         .execute(tx)
         .await?;
     Ok(())

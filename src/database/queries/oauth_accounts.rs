@@ -12,6 +12,7 @@ use diesel_async::RunQueryDsl;
 use super::request_ids::{self, Claim};
 use super::{Backend, Connection, lock_user, login_attempts, sessions, user_events, users};
 use crate::database::DatabaseError;
+use crate::database::kept::Keep;
 use crate::database::rows::{OAuthAccountRow, UserRow};
 use crate::database::schema::{oauth_accounts, users as users_table};
 use crate::database::sql_types::{StoredTime, StoredUuid};
@@ -376,6 +377,7 @@ async fn note_sign_in(
             oauth_accounts::last_sign_in_at.eq(StoredTime(now)),
             oauth_accounts::updated_at.eq(StoredTime(now)),
         ))
+        .kept()
         .execute(tx)
         .await?;
     if let Some(claimed) = &identity.email {
@@ -384,6 +386,7 @@ async fn note_sign_in(
                 oauth_accounts::email.eq(claimed.email.as_str()),
                 oauth_accounts::email_verified.eq(claimed.is_verified),
             ))
+            .kept()
             .execute(tx)
             .await?;
     }

@@ -7,6 +7,7 @@ use diesel_async::RunQueryDsl;
 use super::request_ids::{self, Claim};
 use super::{Connection, lock_user, users};
 use crate::database::DatabaseError;
+use crate::database::kept::Keep;
 use crate::database::schema::one_time_tokens;
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
 use crate::domain::{
@@ -101,6 +102,7 @@ pub(crate) async fn confirm(
         .filter(one_time_tokens::used_at.is_null());
     let used = diesel::update(unused)
         .set(one_time_tokens::used_at.eq(Some(StoredTime(value.now))))
+        .kept()
         .execute(tx)
         .await?;
     if used != 1 {

@@ -6,6 +6,7 @@ use diesel_async::RunQueryDsl;
 
 use super::Connection;
 use crate::database::DatabaseError;
+use crate::database::kept::Keep;
 use crate::database::rows::RefreshTokenRow;
 use crate::database::schema::refresh_tokens;
 use crate::database::sql_types::{StoredTime, StoredUuid};
@@ -46,6 +47,7 @@ pub(super) async fn mark_used(
         .filter(refresh_tokens::revoked_at.is_null());
     let updated = diesel::update(exchangeable)
         .set(refresh_tokens::used_at.eq(Some(StoredTime(now))))
+        .kept()
         .execute(tx)
         .await?;
     Ok(updated == 1)
@@ -114,6 +116,7 @@ pub(super) async fn revoke_of_user(tx: &mut Connection, end: &EndSessions) -> Re
         .filter(refresh_tokens::session_id.ne(kept));
     diesel::update(live)
         .set(refresh_tokens::revoked_at.eq(Some(StoredTime(end.now))))
+        .kept()
         .execute(tx)
         .await?;
     Ok(())

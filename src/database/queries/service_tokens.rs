@@ -8,6 +8,7 @@ use diesel_async::RunQueryDsl;
 
 use super::Connection;
 use crate::database::DatabaseError;
+use crate::database::kept::Keep;
 use crate::database::rows::{NewServiceTokenRow, ServiceTokenRow};
 use crate::database::schema::service_tokens;
 use crate::database::sql_types::{StoredTime, StoredUuid};
@@ -60,6 +61,7 @@ pub(crate) async fn revoke(
     let token = service_tokens::table.find(StoredUuid::from(*id));
     diesel::update(token.filter(service_tokens::revoked_at.is_null()))
         .set(service_tokens::revoked_at.eq(Some(StoredTime(*now))))
+        .kept()
         .execute(tx)
         .await?;
     let row = token
@@ -84,6 +86,7 @@ pub(crate) async fn record_uses(
         );
         diesel::update(earlier)
             .set(service_tokens::last_used_at.eq(Some(time)))
+            .kept()
             .execute(tx)
             .await?;
     }

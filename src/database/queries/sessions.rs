@@ -10,6 +10,7 @@ use super::{
     Backend, Connection, keep_user, lock_session, lock_user, login_attempts, refresh_tokens, user_events,
 };
 use crate::database::DatabaseError;
+use crate::database::kept::Keep;
 use crate::database::rows::SessionRow;
 use crate::database::schema::{sessions, users as users_table};
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
@@ -171,6 +172,7 @@ async fn rotate(
             sessions::last_refresh_at.eq(StoredTime(rotated.last_refresh_at)),
             sessions::idle_expires_at.eq(StoredTime(rotated.idle_expires_at)),
         ))
+        .kept()
         .execute(tx)
         .await?;
     let token = NewRefreshToken {
@@ -234,6 +236,7 @@ async fn end_locked(
             sessions::revoked_at.eq(Some(StoredTime(now))),
             sessions::revoke_reason.eq(Some(StoredName(reason))),
         ))
+        .kept()
         .execute(tx)
         .await?;
     refresh_tokens::revoke_of_sessions(tx, vec![(session.id.into(), session.generation)], now).await?;
@@ -266,6 +269,7 @@ pub(super) async fn end_all(
             sessions::revoke_reason.eq(Some(StoredName(end.reason))),
         ))
         .returning(sessions::idle_expires_at)
+        .kept()
         .get_results(tx)
         .await?;
     refresh_tokens::revoke_of_user(tx, end).await?;
@@ -291,6 +295,7 @@ pub(crate) async fn end_all_of_user(
     }
     diesel::update(users_table::table.find(StoredUuid::from(end.user_id)))
         .set(users_table::tokens_valid_after.eq(Some(StoredTime(end.now))))
+        .kept()
         .execute(tx)
         .await?;
     let occurred_at = user.next_change_at(end.now);

@@ -5,6 +5,7 @@ use diesel_async::RunQueryDsl;
 
 use super::{Connection, lock_signing_keys};
 use crate::database::DatabaseError;
+use crate::database::kept::Keep;
 use crate::database::rows::SigningKeyRow;
 use crate::database::schema::signing_keys;
 use crate::domain::{KeyPlan, KeyRotation, SigningKeyRecord};
@@ -34,6 +35,7 @@ pub(crate) async fn change(
     for key in &plan.updated {
         diesel::update(signing_keys::table.find(&key.kid))
             .set(SigningKeyRow::from(key))
+            .kept()
             .execute(tx)
             .await?;
     }

@@ -12,6 +12,7 @@ use super::{
     oauth_accounts, sessions, user_events,
 };
 use crate::database::DatabaseError;
+use crate::database::kept::Keep;
 use crate::database::rows::UserRow;
 use crate::database::schema::users;
 use crate::database::sql_types::{StoredTime, StoredUuid};
@@ -215,6 +216,7 @@ pub(super) async fn apply(
     if let Some(changed) = &changed {
         diesel::update(users::table.find(StoredUuid::from(changed.id)))
             .set(UserRow::from(changed))
+            .kept()
             .execute(tx)
             .await?;
     }
@@ -256,6 +258,7 @@ pub(crate) async fn rehash(
     let updated = diesel::update(users::table.find(StoredUuid::from(*id)))
         .filter(users::password_hash.eq(old.reveal()))
         .set(users::password_hash.eq(new.reveal()))
+        .kept()
         .execute(tx)
         .await?;
     Ok(updated == 1)
@@ -276,6 +279,7 @@ pub(crate) async fn adopt_password(
     user.adopt_password(new.clone());
     diesel::update(users::table.find(StoredUuid::from(*id)))
         .set(UserRow::from(&user))
+        .kept()
         .execute(tx)
         .await?;
     Ok(true)

@@ -11,6 +11,7 @@ use crate::domain::{
 /// A row of `login_attempts`.
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = login_attempts)]
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct LoginAttemptRow {
     id: StoredUuid,
     user_id: Option<StoredUuid>,

@@ -9,6 +9,7 @@ use crate::domain::{AccountKey, OAuthAccount, OAuthAccountId, ProviderName, Subj
 /// A row of `oauth_accounts`.
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = oauth_accounts)]
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct OAuthAccountRow {
     id: StoredUuid,
     user_id: StoredUuid,

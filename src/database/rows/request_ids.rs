@@ -8,6 +8,7 @@ use crate::database::sql_types::{StoredTime, StoredUuid};
 /// A row of `request_ids`.
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = request_ids)]
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct RequestIdRow {
     pub(crate) caller: String,
     pub(crate) method: String,

@@ -36,6 +36,7 @@ impl From<ServiceTokenRow> for ServiceToken {
 /// A row of `service_tokens` to be inserted.
 #[derive(Insertable)]
 #[diesel(table_name = service_tokens)]
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct NewServiceTokenRow {
     id: StoredUuid,
     name: String,

@@ -15,6 +15,7 @@ use crate::domain::{
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = sessions)]
 #[diesel(treat_none_as_null = true)]
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct SessionRow {
     id: StoredUuid,
     user_id: StoredUuid,
@@ -86,6 +87,7 @@ impl From<&Session> for SessionRow {
 /// A row of `refresh_tokens`.
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = refresh_tokens)]
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct RefreshTokenRow {
     id: StoredUuid,
     session_id: StoredUuid,

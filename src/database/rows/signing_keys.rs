@@ -11,6 +11,7 @@ use crate::domain::SigningKeyRecord;
 #[diesel(table_name = signing_keys)]
 #[diesel(primary_key(kid))]
 #[diesel(treat_none_as_null = true)]
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct SigningKeyRow {
     kid: String,
     algorithm: String,

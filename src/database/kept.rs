@@ -47,11 +47,12 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use diesel::connection::{InstrumentationEvent, SimpleConnection};
-    use diesel::prelude::{Connection, ExpressionMethods, QueryDsl};
-    use diesel::query_dsl::methods::ExecuteDsl;
+    use diesel::prelude::{Connection as _, ExpressionMethods, QueryDsl};
     use diesel::sqlite::SqliteConnection;
+    use diesel_async::RunQueryDsl;
 
     use super::Keep;
+    use crate::database::sqlite::Connection;
 
     diesel::table! {
         numbers (id) {
@@ -61,7 +62,7 @@ mod tests {
     }
 
     /// Opens a database, and counts the statements that its connection keeps.
-    fn connection() -> (SqliteConnection, Arc<AtomicUsize>) {
+    fn connection() -> (Connection, Arc<AtomicUsize>) {
         let mut connection = SqliteConnection::establish(":memory:").unwrap();
         connection
             .batch_execute(
@@ -76,27 +77,27 @@ mod tests {
                 counter.fetch_add(1, Ordering::Relaxed);
             }
         });
-        (connection, kept)
+        (Connection::new(connection), kept)
     }
 
-    #[test]
-    fn it_is_prepared_once_and_has_the_values_of_each_time() {
+    #[tokio::test]
+    async fn it_is_prepared_once_and_has_the_values_of_each_time() {
         let (mut connection, kept) = connection();
         for (id, number) in [(1, 5), (2, 6), (1, 7)] {
             let update = diesel::update(numbers::table.find(id)).set(numbers::number.eq(number));
-            assert_eq!(ExecuteDsl::execute(update.kept(), &mut connection), Ok(1));
+            assert_eq!(update.kept().execute(&mut connection).await, Ok(1));
         }
-        assert_eq!(kept.load(Ordering::Relaxed), 1);
-        let stored = numbers::table.order(numbers::id).select(numbers::number);
-        let stored: Vec<i32> = diesel::RunQueryDsl::load(stored, &mut connection).unwrap();
+        assert_eq!(AtomicUsize::load(&kept, Ordering::Relaxed), 1);
+        let numbers = numbers::table.order(numbers::id).select(numbers::number);
+        let stored: Vec<i32> = numbers.load(&mut connection).await.unwrap();
         assert_eq!(stored, [7, 6]);
     }
 
-    #[test]
-    fn others_are_not_kept() {
+    #[tokio::test]
+    async fn others_are_not_kept() {
         let (mut connection, kept) = connection();
         let update = diesel::update(numbers::table.find(1)).set(numbers::number.eq(5));
-        assert_eq!(ExecuteDsl::execute(update, &mut connection), Ok(1));
-        assert_eq!(kept.load(Ordering::Relaxed), 0);
+        assert_eq!(update.execute(&mut connection).await, Ok(1));
+        assert_eq!(AtomicUsize::load(&kept, Ordering::Relaxed), 0);
     }
 }

@@ -59,6 +59,10 @@ const USERS: usize = 64;
 const EXCHANGES: &str = "exchanges by the database alone";
 /// The same, as many as there are sessions in each statement.
 const TOGETHER: &str = "exchanges by the database alone, all in one statement";
+/// What an exchange would be if the service did nothing, and the same where exchanges share their statements.
+const IN_SERIES: &str =
+    "a no-op RPC and an exchange by the database alone, one after the other ÷ commits of one row";
+const TOGETHER_IN_SERIES: &str = "a no-op RPC and an exchange in a statement with all others, one after the other ÷ commits of one row";
 /// Nothing here is about hashing.
 const COST: u32 = 4;
 
@@ -124,28 +128,23 @@ async fn compare(
     report.measure("RefreshTokens p99", name, &case, "ms", &latencies);
     // An exchange after an empty call, as if the service did nothing and looked at nothing: what one session waits for,
     // and what more of them share the cores for. Only exchanges that share a commit or a statement do better.
-    let in_series =
-        "a no-op RPC and an exchange by the database alone, one after the other ÷ commits of one row";
-    let most = one_after_the_other(&no_ops, &exchanges, &commits);
-    report.figure(in_series, name, &case, "", &most, None);
+    let values = one_after_the_other(&no_ops, &exchanges, &commits);
+    report.figure(IN_SERIES, name, &case, "", &values, None);
     if !together.is_empty() {
         report.measure(TOGETHER, name, &case, "exchanges/s", &together);
         // Where the one and the other keep the cores busy, this is what is left of them for both.
-        let in_series = "a no-op RPC and an exchange in a statement with all others, one after the other ÷ commits of one row";
-        let most = one_after_the_other(&no_ops, &together, &commits);
-        report.figure(in_series, name, &case, "", &most, None);
+        let shared = one_after_the_other(&no_ops, &together, &commits);
+        report.figure(TOGETHER_IN_SERIES, name, &case, "", &shared, None);
     }
     let alone = format!("{EXCHANGES} ÷ commits of one row");
     report.figure(&alone, name, &case, "", &ratios(&exchanges, &commits), None);
-    let values = ratios(&rates, &commits);
-    let target = Some(targets::REFRESH_TO_COMMITS);
     report.figure(
         "RefreshTokens ÷ commits of one row",
         name,
         &case,
         "",
-        &values,
-        target,
+        &ratios(&rates, &commits),
+        Some(targets::REFRESH_TO_COMMITS),
     );
 }
 

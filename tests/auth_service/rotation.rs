@@ -159,9 +159,9 @@ async fn it_exchanges_what_the_rule_would(t: Test) {
             }
         }
 
-        let rotated = fixture.rotate_each(&rotations, at_once).await;
+        let outcomes = fixture.rotate_each(&rotations, at_once).await;
 
-        for ((session, rotation), outcome) in sessions.into_iter().zip(&rotations).zip(rotated) {
+        for ((session, rotation), outcome) in sessions.into_iter().zip(&rotations).zip(outcomes) {
             let is_due = session.refresh(rotation.generation, rotation.now) == Refresh::Rotate;
             let case = format!("{session:?} {rotation:?}");
             let expected = is_due.then(|| session.rotated(POLICY, rotation.now));
@@ -215,9 +215,9 @@ async fn whatever_is_wrong_nothing_is_changed(t: Test) {
                           FROM sessions AS s LEFT JOIN refresh_tokens AS t ON t.session_id = s.id";
         let before = t.sql_value(everything).await;
 
-        let rotated = fixture.rotate_each(&rotations, at_once).await;
+        let outcomes = fixture.rotate_each(&rotations, at_once).await;
 
-        for (change, outcome) in changes.iter().zip(rotated) {
+        for (change, outcome) in changes.iter().zip(outcomes) {
             assert_eq!(outcome, None, "{change}");
         }
         assert_eq!(t.sql_value(everything).await, before);

@@ -46,13 +46,20 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use chrono::{DateTime, TimeDelta};
     use diesel::connection::{InstrumentationEvent, SimpleConnection};
+    use diesel::pg::Pg;
     use diesel::prelude::{Connection as _, ExpressionMethods, QueryDsl};
     use diesel::sqlite::SqliteConnection;
     use diesel_async::RunQueryDsl;
 
-    use super::Keep;
+    use super::{Keep, QueryFragment};
+    use crate::database::rows::{LoginAttemptRow, RefreshTokenRow, SessionRow};
+    use crate::database::schema::{login_attempts, refresh_tokens, sessions};
     use crate::database::sqlite::Connection;
+    use crate::domain::{
+        Client, ClientId, NewLoginAttempt, NewRefreshToken, Session, SessionPolicy, SignInMethod, UserId,
+    };
 
     diesel::table! {
         numbers (id) {
@@ -91,6 +98,52 @@ mod tests {
         let numbers = numbers::table.order(numbers::id).select(numbers::number);
         let stored: Vec<i32> = numbers.load(&mut connection).await.unwrap();
         assert_eq!(stored, [7, 6]);
+    }
+
+    /// On PostgreSQL, too, and so are the rows of a sign-in, with their optional columns.
+    #[test]
+    fn it_is_kept_on_postgres() {
+        fn is_kept(statement: &impl QueryFragment<Pg>) -> bool {
+            statement.is_safe_to_cache_prepared(&Pg).unwrap()
+        }
+        let now = DateTime::UNIX_EPOCH;
+        let client = Client {
+            ip_address: None,
+            user_agent: None,
+            client_id: ClientId::default(),
+        };
+        let policy = SessionPolicy {
+            lifetime: TimeDelta::days(30),
+            idle_lifetime: TimeDelta::days(14),
+            max_per_user: 1,
+        };
+        let user_id = UserId::generate(now);
+        let session = Session::begin(user_id, SignInMethod::Password, client.clone(), policy, now);
+        let session_row = SessionRow::from(&session);
+        let token_row = RefreshTokenRow::from(&NewRefreshToken {
+            session,
+            token_hash: [0; 32],
+            client: client.clone(),
+            created_at: now,
+        });
+        let attempt_row = LoginAttemptRow::from(&NewLoginAttempt {
+            user_id: None,
+            identifier: None,
+            client,
+            method: SignInMethod::Password,
+            failure: None,
+            attempted_at: now,
+        });
+
+        let update = diesel::update(numbers::table.find(1)).set(numbers::number.eq(5));
+        assert!(!is_kept(&update) && is_kept(&update.kept()));
+        assert!(is_kept(&diesel::insert_into(sessions::table).values(session_row)));
+        assert!(is_kept(
+            &diesel::insert_into(refresh_tokens::table).values(token_row)
+        ));
+        assert!(is_kept(
+            &diesel::insert_into(login_attempts::table).values(attempt_row)
+        ));
     }
 
     #[tokio::test]

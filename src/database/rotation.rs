@@ -10,6 +10,7 @@
 //! reason, is left to those who look what to do; nobody gets the error of another one.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,24 +104,94 @@ async fn rotate(
 ) -> Result<Vec<Session>, DatabaseError> {
     let rows: Vec<SessionRow> = match rotations.as_slice() {
         [rotation] => RotateOne(Values::of(rotation)).get_results(connection).await?,
-        _ => RotateMany::new(rotations).get_results(connection).await?,
+        _ => RotateMany(Lists::of(rotations)).get_results(connection).await?,
     };
     Ok(rows.into_iter().map(Session::from).collect())
 }
 
-/// The values of an exchange, as they are sent.
-struct Values {
-    session_id: StoredUuid,
-    generation: i64,
-    token_hash: Vec<u8>,
-    client_id: String,
-    now: StoredTime,
-    /// When the session ends if it is not refreshed, unless it ends sooner.
-    idle_end: StoredTime,
-    next_id: StoredUuid,
-    next_token_hash: Vec<u8>,
-    user_agent: Option<String>,
-    ip_address: Option<StoredIp>,
+/// Declares the values of an exchange, in their order: what each is called, here and in the statements, its type here, in
+/// Diesel, and in PostgreSQL.
+macro_rules! values {
+    ($($name:ident: $type:ty, $diesel_type:ty, $postgres_type:literal;)+) => {
+        /// The values of one exchange.
+        struct Values {
+            $($name: $type,)+
+        }
+
+        /// The values of many exchanges, a list of each.
+        #[derive(Default)]
+        struct Lists {
+            $($name: Vec<$type>,)+
+        }
+
+        impl Lists {
+            fn push(&mut self, one: Values) {
+                $(self.$name.push(one.$name);)+
+            }
+        }
+
+        impl QueryFragment<Pg> for RotateOne {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                out.push_sql(BEGIN);
+                let mut separators = separators("(VALUES (");
+                $(
+                    out.push_sql(separators.next().unwrap_or_default());
+                    out.push_bind_param::<$diesel_type, _>(&self.0.$name)?;
+                    out.push_sql(concat!("::", $postgres_type));
+                )+
+                out.push_sql("))");
+                push_names(&mut out);
+                out.push_sql(REST);
+                Ok(())
+            }
+        }
+
+        impl QueryFragment<Pg> for RotateMany {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                out.push_sql(BEGIN);
+                // A planner that sees the length of an array makes a plan for it, anew for every exchange. A subquery
+                // keeps it from that, and the connection keeps the plan.
+                let mut separators = separators("unnest(");
+                $(
+                    out.push_sql(separators.next().unwrap_or_default());
+                    out.push_sql("(SELECT ");
+                    out.push_bind_param::<Array<$diesel_type>, _>(&self.0.$name)?;
+                    out.push_sql(concat!("::", $postgres_type, "[])"));
+                )+
+                out.push_sql(")");
+                push_names(&mut out);
+                out.push_sql(REST);
+                Ok(())
+            }
+        }
+
+        fn push_names(out: &mut AstPass<'_, '_, Pg>) {
+            let mut separators = separators(" AS one (");
+            $(
+                out.push_sql(separators.next().unwrap_or_default());
+                out.push_sql(stringify!($name));
+            )+
+            out.push_sql(")");
+        }
+    };
+}
+
+values! {
+    session_id: StoredUuid, Uuid, "uuid";
+    generation: i64, BigInt, "bigint";
+    token_hash: Vec<u8>, Binary, "bytea";
+    client_id: String, Text, "text";
+    now: StoredTime, UtcTimestamp, "timestamptz";
+    idle_end: StoredTime, UtcTimestamp, "timestamptz";
+    next_id: StoredUuid, Uuid, "uuid";
+    next_token_hash: Vec<u8>, Binary, "bytea";
+    user_agent: Option<String>, Nullable<Text>, "text";
+    ip_address: Option<StoredIp>, Nullable<IpAddressType>, "inet";
+}
+
+/// What comes before a first value, and before each of those that follow.
+fn separators(first: &'static str) -> impl Iterator<Item = &'static str> {
+    iter::once(first).chain(iter::repeat(", "))
 }
 
 impl Values {
@@ -132,6 +203,7 @@ impl Values {
             token_hash: rotation.token_hash.to_vec(),
             client_id: rotation.client.client_id.as_str().to_owned(),
             now: StoredTime(rotation.now),
+            // Unless the session ends sooner.
             idle_end: StoredTime(rotation.now + rotation.policy.idle_lifetime),
             next_id: StoredUuid(new_uuid(rotation.now)),
             next_token_hash: rotation.next_token_hash.to_vec(),
@@ -141,135 +213,42 @@ impl Values {
     }
 }
 
+impl Lists {
+    fn of(rotations: &[Rotation]) -> Self {
+        let mut lists = Self::default();
+        for rotation in rotations {
+            lists.push(Values::of(rotation));
+        }
+        lists
+    }
+}
+
 /// The statement for one exchange, which goes alone. It costs the database less than the one for many does for a single one.
 /// Like that, it is prepared once per connection.
 #[derive(QueryId)]
 struct RotateOne(Values);
 
+/// The statement for many exchanges.
+#[derive(QueryId)]
+struct RotateMany(Lists);
+
 impl Query for RotateOne {
     type SqlType = SqlTypeOf<<SessionRow as Selectable<Pg>>::SelectExpression>;
-}
-
-impl QueryFragment<Pg> for RotateOne {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let Self(one) = self;
-        out.push_sql(LOCKED);
-        out.push_sql("(VALUES (");
-        out.push_bind_param::<Uuid, _>(&one.session_id)?;
-        out.push_sql("::uuid, ");
-        out.push_bind_param::<BigInt, _>(&one.generation)?;
-        out.push_sql("::bigint, ");
-        out.push_bind_param::<Binary, _>(&one.token_hash)?;
-        out.push_sql("::bytea, ");
-        out.push_bind_param::<Text, _>(&one.client_id)?;
-        out.push_sql("::text, ");
-        out.push_bind_param::<UtcTimestamp, _>(&one.now)?;
-        out.push_sql("::timestamptz, ");
-        out.push_bind_param::<UtcTimestamp, _>(&one.idle_end)?;
-        out.push_sql("::timestamptz, ");
-        out.push_bind_param::<Uuid, _>(&one.next_id)?;
-        out.push_sql("::uuid, ");
-        out.push_bind_param::<Binary, _>(&one.next_token_hash)?;
-        out.push_sql("::bytea, ");
-        out.push_bind_param::<Nullable<Text>, _>(&one.user_agent)?;
-        out.push_sql("::text, ");
-        out.push_bind_param::<Nullable<IpAddressType>, _>(&one.ip_address)?;
-        out.push_sql("::inet))");
-        out.push_sql(REST);
-        Ok(())
-    }
-}
-
-/// The statement for many exchanges, with a list of each of their values.
-#[derive(QueryId)]
-struct RotateMany {
-    session_ids: Vec<StoredUuid>,
-    generations: Vec<i64>,
-    token_hashes: Vec<Vec<u8>>,
-    client_ids: Vec<String>,
-    times: Vec<StoredTime>,
-    idle_ends: Vec<StoredTime>,
-    next_ids: Vec<StoredUuid>,
-    next_token_hashes: Vec<Vec<u8>>,
-    user_agents: Vec<Option<String>>,
-    ip_addresses: Vec<Option<StoredIp>>,
-}
-
-impl RotateMany {
-    fn new(rotations: &[Rotation]) -> Self {
-        let mut lists = Self {
-            session_ids: Vec::with_capacity(rotations.len()),
-            generations: Vec::with_capacity(rotations.len()),
-            token_hashes: Vec::with_capacity(rotations.len()),
-            client_ids: Vec::with_capacity(rotations.len()),
-            times: Vec::with_capacity(rotations.len()),
-            idle_ends: Vec::with_capacity(rotations.len()),
-            next_ids: Vec::with_capacity(rotations.len()),
-            next_token_hashes: Vec::with_capacity(rotations.len()),
-            user_agents: Vec::with_capacity(rotations.len()),
-            ip_addresses: Vec::with_capacity(rotations.len()),
-        };
-        for one in rotations.iter().map(Values::of) {
-            lists.session_ids.push(one.session_id);
-            lists.generations.push(one.generation);
-            lists.token_hashes.push(one.token_hash);
-            lists.client_ids.push(one.client_id);
-            lists.times.push(one.now);
-            lists.idle_ends.push(one.idle_end);
-            lists.next_ids.push(one.next_id);
-            lists.next_token_hashes.push(one.next_token_hash);
-            lists.user_agents.push(one.user_agent);
-            lists.ip_addresses.push(one.ip_address);
-        }
-        lists
-    }
 }
 
 impl Query for RotateMany {
     type SqlType = <RotateOne as Query>::SqlType;
 }
 
-impl QueryFragment<Pg> for RotateMany {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // A planner that sees the length of an array makes a plan for it, anew for every exchange. A subquery keeps it
-        // from that, and the connection keeps the plan.
-        out.push_sql(LOCKED);
-        out.push_sql("unnest((SELECT ");
-        out.push_bind_param::<Array<Uuid>, _>(&self.session_ids)?;
-        out.push_sql("::uuid[]), (SELECT ");
-        out.push_bind_param::<Array<BigInt>, _>(&self.generations)?;
-        out.push_sql("::bigint[]), (SELECT ");
-        out.push_bind_param::<Array<Binary>, _>(&self.token_hashes)?;
-        out.push_sql("::bytea[]), (SELECT ");
-        out.push_bind_param::<Array<Text>, _>(&self.client_ids)?;
-        out.push_sql("::text[]), (SELECT ");
-        out.push_bind_param::<Array<UtcTimestamp>, _>(&self.times)?;
-        out.push_sql("::timestamptz[]), (SELECT ");
-        out.push_bind_param::<Array<UtcTimestamp>, _>(&self.idle_ends)?;
-        out.push_sql("::timestamptz[]), (SELECT ");
-        out.push_bind_param::<Array<Uuid>, _>(&self.next_ids)?;
-        out.push_sql("::uuid[]), (SELECT ");
-        out.push_bind_param::<Array<Binary>, _>(&self.next_token_hashes)?;
-        out.push_sql("::bytea[]), (SELECT ");
-        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.user_agents)?;
-        out.push_sql("::text[]), (SELECT ");
-        out.push_bind_param::<Array<Nullable<IpAddressType>>, _>(&self.ip_addresses)?;
-        out.push_sql("::inet[]))");
-        out.push_sql(REST);
-        Ok(())
-    }
-}
-
 /// What comes before the values.
-const LOCKED: &str = "WITH locked AS (SELECT one.*, t.id AS token_id FROM ";
+const BEGIN: &str = "WITH locked AS (SELECT one.*, t.id AS token_id FROM ";
 
 /// What is done with the values, which every step hands on to the next: nothing is looked up twice, and nothing happens
 /// that the step before did not do.
 ///
 /// Every row is found by its key, and what it has to be is looked at afterwards (the limits keep the two apart). A planner
 /// that knows little of the tables yet would read all live sessions otherwise, and the connection would keep that plan.
-const REST: &str = " AS one (session_id, generation, token_hash, client_id, now, idle_end, next_id, next_token_hash,
-        user_agent, ip_address)
+const REST: &str = "
         CROSS JOIN LATERAL (
             SELECT user_id, client_id, generation, idle_expires_at, expires_at, revoked_at
             FROM sessions WHERE id = one.session_id

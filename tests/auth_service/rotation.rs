@@ -189,15 +189,15 @@ async fn whatever_is_wrong_nothing_is_changed(t: Test) {
         "UPDATE sessions SET generation = generation + 1 WHERE id = {session}",
         "UPDATE refresh_tokens SET used_at = now() WHERE token_hash = {token}",
         "UPDATE refresh_tokens SET revoked_at = now() WHERE token_hash = {token}",
-        "UPDATE refresh_tokens SET generation = 99, session_id = (SELECT id FROM sessions WHERE user_id <> {user}
-         ORDER BY id LIMIT 1) WHERE token_hash = {token}",
+        "UPDATE refresh_tokens SET generation = 99, session_id = {other_session} WHERE token_hash = {token}",
         "DELETE FROM refresh_tokens WHERE token_hash = {token}",
         "DELETE FROM sessions WHERE id = {session}",
         "DELETE FROM users WHERE id = {user}",
     ];
     let another = fixture.create_user("grace").await;
-    fixture.store(&fixture.session_of(&another)).await;
     for at_once in [false, true] {
+        let other_session = fixture.session_of(&another);
+        fixture.store(&other_session).await;
         let mut rotations = Vec::new();
         for (number, change) in changes.iter().enumerate() {
             let user = fixture.create_user(&format!("ada{number}{at_once}")).await;
@@ -206,6 +206,7 @@ async fn whatever_is_wrong_nothing_is_changed(t: Test) {
             let change = change
                 .replace("{user}", &format!("'{}'", user.id))
                 .replace("{session}", &format!("'{}'", session.id))
+                .replace("{other_session}", &format!("'{}'", other_session.id))
                 .replace("{token}", &in_sql(rotation.token_hash));
             t.sql(&change).await.unwrap();
             rotations.push(rotation);

@@ -38,9 +38,11 @@ pub(super) type Rotations = Together<Rotation, Option<Session>>;
 /// Nobody waits yet.
 pub(super) fn rotations() -> Rotations {
     Together::new(Terms {
-        // While one commit waits for the disk, the next statement is at work.
-        batches: 2,
+        // Most of what a statement costs is the statement. A second one beside it would take half of the exchanges, and
+        // its commit would wait for that of the first in any case.
+        batches: 1,
         calls: 64,
+        gathers: true,
         patience: Duration::from_millis(50),
         overdue: Overdue::Goes,
     })

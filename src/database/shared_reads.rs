@@ -62,6 +62,7 @@ where
         Self(Together::new(Terms {
             batches: queries,
             calls: Self::KEYS,
+            gathers: false,
             patience,
             overdue: Overdue::Goes,
         }))

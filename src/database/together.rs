@@ -1,8 +1,9 @@
 //! Calls that wait at the same moment and go to the database together.
 //!
-//! The first call goes at once, alone. Those that come while it is under way wait in line, and when it is back they all
-//! go together, as one batch; nobody waits for a clock. So the fewer calls there are, the sooner each of them goes, and
-//! the more there are, the less each of them costs.
+//! The first call goes at once, alone, or as soon as everything that is ready has had its turn ([`Terms::gathers`]). Those
+//! that come while it is under way wait in line, and when it is back they all go together, as one batch; nobody waits
+//! for a clock. So the fewer calls there are, the sooner each of them goes, and the more there are, the less each of
+//! them costs.
 //!
 //! A call that comes after a batch has gone is never answered by it: what was committed before a call began is seen by
 //! the call. Whoever stops waiting leaves the line, or is no longer answered; the others do not notice. Each call has an
@@ -27,6 +28,9 @@ pub(super) struct Terms {
     pub(super) batches: usize,
     /// The most calls in one batch.
     pub(super) calls: usize,
+    /// Whether a call that finds nobody under way goes after the tasks that are ready and what the sockets have, with the
+    /// calls that come of those. It pays where a batch costs much more than a turn of the runtime.
+    pub(super) gathers: bool,
     /// How long a call waits in line before it is overdue.
     pub(super) patience: Duration,
     /// What becomes of a call then.
@@ -239,6 +243,9 @@ where
     let mut sending = Sending { line, is_over: false };
     // In a box: what runs a task is compiled for every type of future.
     let work: BoxFuture<'static, ()> = Box::pin(async move {
+        if sending.line.terms.gathers {
+            tokio::task::yield_now().await;
+        }
         while let Some(calls) = sending.take() {
             let (requests, answers): (Vec<_>, Vec<_>) =
                 calls.into_iter().map(|call| (call.request, call.answer)).unzip();
@@ -256,4 +263,51 @@ where
         }
     });
     tokio::spawn(work);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use super::{Overdue, Terms, Together};
+
+    /// Makes a call, and another one of a task that becomes ready by then, and returns how many went in each batch.
+    fn batches(gathers: bool) -> Vec<usize> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let line = Together::<u8, u8>::new(Terms {
+                batches: 1,
+                calls: 8,
+                gathers,
+                patience: Duration::from_secs(3600),
+                overdue: Overdue::Goes,
+            });
+            let batches = Arc::new(Mutex::new(Vec::new()));
+            let sizes = Arc::clone(&batches);
+            let call = move |request| {
+                let (line, sizes) = (line.clone(), Arc::clone(&sizes));
+                let send = move |requests: Vec<u8>| {
+                    sizes.lock().unwrap().push(requests.len());
+                    async move { requests.into_iter().map(Ok).collect() }
+                };
+                tokio::spawn(async move { line.call(request, send).await })
+            };
+            let one = call(1);
+            let other = tokio::spawn(async move { call(2).await });
+            assert_eq!(one.await.unwrap().unwrap(), 1);
+            assert_eq!(other.await.unwrap().unwrap().unwrap(), 2);
+            let sizes = batches.lock().unwrap();
+            sizes.clone()
+        })
+    }
+
+    #[test]
+    fn one_that_gathers_takes_along_what_becomes_ready() {
+        assert_eq!(batches(true), [2]);
+        assert_eq!(batches(false), [1, 1]);
+    }
 }

@@ -300,8 +300,8 @@ mod tests {
             let other = tokio::spawn(async move { call(2).await });
             assert_eq!(one.await.unwrap().unwrap(), 1);
             assert_eq!(other.await.unwrap().unwrap().unwrap(), 2);
-            let sizes = batches.lock().unwrap();
-            sizes.clone()
+            let gone = batches.lock().unwrap();
+            gone.clone()
         })
     }
 

@@ -60,8 +60,8 @@ const CAVEATS: &str = "\
   server and its caller together.
 - A processor of another kind gives other ratios. On an AMD EPYC an earlier version kept 0.87 of GetUser's rate on SQLite
   at a million users; its rate at ten thousand was a quarter lower there.
-- The others differ most in a storm. On an Intel Xeon an earlier version took 0.074 of the p99 of the best of them, and missed
-  its bound: fastapi-users answered within 16.7 ms there, and within 397 ms on the AMD EPYC.
+- The others differ most in a storm. On an Intel Xeon an earlier version had 0.074 of the p99 of the best of them, and missed
+  its bound: that of fastapi-users was 16.7 ms there, and 397 ms on the AMD EPYC.
 - Bulk-loaded users have no events, and databases were warm.
 - Peers are configured as well as we know how, by people who know this service better than theirs.
 ";

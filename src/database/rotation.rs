@@ -38,8 +38,8 @@ pub(super) type Rotations = Together<Rotation, Option<Session>>;
 /// Nobody waits yet.
 pub(super) fn rotations() -> Rotations {
     Together::new(Terms {
-        // Most of what a statement costs is the statement. A second one beside it would take half of the exchanges, and
-        // its commit would wait for that of the first in any case.
+        // A statement costs the database about as much as two of its exchanges, beside them. With a second one under way,
+        // or the first exchange gone at once, most have a single one.
         batches: 1,
         calls: 64,
         gathers: true,

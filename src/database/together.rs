@@ -28,7 +28,7 @@ pub(super) struct Terms {
     pub(super) batches: usize,
     /// The most calls in one batch.
     pub(super) calls: usize,
-    /// Whether a call that finds nobody under way goes after the tasks that are ready and what the sockets have, with the
+    /// Whether a call that need not wait in line goes after the tasks that are ready and what the sockets have, with the
     /// calls that come of those. It pays where a batch costs much more than a turn of the runtime.
     pub(super) gathers: bool,
     /// How long a call waits in line before it is overdue.
@@ -273,41 +273,35 @@ mod tests {
     use super::{Overdue, Terms, Together};
 
     /// Makes a call, and another one of a task that becomes ready by then, and returns how many went in each batch.
-    fn batches(gathers: bool) -> Vec<usize> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let line = Together::<u8, u8>::new(Terms {
-                batches: 1,
-                calls: 8,
-                gathers,
-                patience: Duration::from_secs(3600),
-                overdue: Overdue::Goes,
-            });
-            let batches = Arc::new(Mutex::new(Vec::new()));
-            let sizes = Arc::clone(&batches);
-            let call = move |request| {
-                let (line, sizes) = (line.clone(), Arc::clone(&sizes));
-                let send = move |requests: Vec<u8>| {
-                    sizes.lock().unwrap().push(requests.len());
-                    async move { requests.into_iter().map(Ok).collect() }
-                };
-                tokio::spawn(async move { line.call(request, send).await })
+    async fn batches(gathers: bool) -> Vec<usize> {
+        let line = Together::<u8, u8>::new(Terms {
+            batches: 1,
+            calls: 8,
+            gathers,
+            patience: Duration::from_secs(3600),
+            overdue: Overdue::Goes,
+        });
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let sizes = Arc::clone(&batches);
+        let call = move |request| {
+            let (line, sizes) = (line.clone(), Arc::clone(&sizes));
+            let send = move |requests: Vec<u8>| {
+                sizes.lock().unwrap().push(requests.len());
+                async move { requests.into_iter().map(Ok).collect() }
             };
-            let one = call(1);
-            let other = tokio::spawn(async move { call(2).await });
-            assert_eq!(one.await.unwrap().unwrap(), 1);
-            assert_eq!(other.await.unwrap().unwrap().unwrap(), 2);
-            let gone = batches.lock().unwrap();
-            gone.clone()
-        })
+            tokio::spawn(async move { line.call(request, send).await })
+        };
+        let one = call(1);
+        let other = tokio::spawn(async move { call(2).await });
+        assert_eq!(one.await.unwrap().unwrap(), 1);
+        assert_eq!(other.await.unwrap().unwrap().unwrap(), 2);
+        let gone = batches.lock().unwrap();
+        gone.clone()
     }
 
-    #[test]
-    fn one_that_gathers_takes_along_what_becomes_ready() {
-        assert_eq!(batches(true), [2]);
-        assert_eq!(batches(false), [1, 1]);
+    #[tokio::test]
+    async fn one_that_gathers_takes_along_what_becomes_ready() {
+        assert_eq!(batches(true).await, [2]);
+        assert_eq!(batches(false).await, [1, 1]);
     }
 }

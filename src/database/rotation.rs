@@ -1,9 +1,10 @@
 //! The exchange of refresh tokens in one statement, on PostgreSQL.
 //!
 //! Most tokens are exchanged once, in time, and by the client that they were issued to. The statement does just that, and
-//! nothing in every other case: it locks the session, its user and the token, and looks whether they are such that
+//! nothing in every other case: it locks the session and the token, and looks whether they and the user are such that
 //! [`Session::refresh`] would have the token exchanged and nobody is to be kept out. Its own commit makes it true: one
-//! round trip instead of the eight that it takes to read, lock, look, decide and write.
+//! round trip instead of the eight that it takes to read, lock, look, decide and write. Whoever deletes or blocks a user
+//! ends the sessions with it, and waits for that lock.
 //!
 //! Exchanges that wait at the same moment share it ([`super::together`]). It waits for nobody: what somebody else has
 //! locked is passed over, so that it does not matter in which order it locks. Whatever it does not do, for whichever
@@ -258,7 +259,7 @@ const REST: &str = "
         ) AS s
         CROSS JOIN LATERAL (
             SELECT is_active, is_blocked FROM users WHERE id = s.user_id
-            LIMIT 1 FOR KEY SHARE SKIP LOCKED
+            LIMIT 1
         ) AS u
         CROSS JOIN LATERAL (
             SELECT id, session_id, used_at, revoked_at FROM refresh_tokens WHERE token_hash = one.token_hash

@@ -207,6 +207,7 @@ diesel::joinable!(oauth_accounts -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(oauth_accounts, users);
 diesel::joinable!(sessions -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(sessions, signing_keys, users);
+diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions);
 
 diesel::table! {
     use diesel::sql_types::Text;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 
-use crate::session_service::calls::{revoke, signed_in_again};
+use crate::session_service::calls::{revoke, revoke_all, signed_in_again};
 use crate::support::{Backend, Behaviour, Test, behaviours, eventually};
 use crate::systems::plans::{echoed_statements, explain_on_sqlite, spawn_with_echo};
 
@@ -12,6 +12,7 @@ pub fn tests() -> Vec<Behaviour> {
     behaviours![
         an_exchange_finds_every_row_by_its_key,
         the_end_of_a_session_finds_its_token_by_the_generation,
+        the_end_of_all_sessions_finds_their_tokens_by_them,
         no_index_holds_what_an_exchange_changes,
         sessions_that_are_over_are_found_by_the_day,
     ]
@@ -83,6 +84,25 @@ async fn the_end_of_a_session_finds_its_token_by_the_generation(t: Test) {
     };
     assert!(plan.contains(by_key), "{plan}");
     assert!(!plan.contains("Filter: (generation"), "{plan}");
+}
+
+/// Nothing else leads from a user to tokens.
+async fn the_end_of_all_sessions_finds_their_tokens_by_them(t: Test) {
+    let server = spawn_with_echo(&t, &[]).await;
+    let (ada, _) = server.signed_in("ada@example.com").await;
+    revoke_all(&server, &ada.id).await.unwrap();
+
+    let update = echoed_statements(&server)
+        .into_iter()
+        .find(|statement| statement.starts_with("UPDATE") && statement.contains("refresh_tokens"))
+        .expect("an update of tokens");
+    let plan = kept_plan(&t, &update, &unknown(&update)).await;
+
+    let (by_key, whole) = match t.backend {
+        Backend::Postgres => ("Index Cond: (session_id = ", "Seq Scan"),
+        Backend::Sqlite => ("INDEX refresh_tokens_generation_key (session_id=?)", "SCAN "),
+    };
+    assert!(plan.contains(by_key) && !plan.contains(whole), "{plan}");
 }
 
 /// Otherwise PostgreSQL writes an entry into every index of the table for each row that is changed, and SQLite moves one

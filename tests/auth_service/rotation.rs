@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Behaviour> {
         whatever_is_wrong_nothing_is_changed,
         the_successor_is_stored_as_it_was_presented,
         what_somebody_else_holds_is_passed_over,
+        whoever_holds_the_user_holds_up_nobody,
         of_those_that_exchange_one_token_one_does,
     ]
 }
@@ -189,7 +190,9 @@ async fn whatever_is_wrong_nothing_is_changed(t: Test) {
         "UPDATE sessions SET generation = generation + 1 WHERE id = {session}",
         "UPDATE refresh_tokens SET used_at = now() WHERE token_hash = {token}",
         "UPDATE refresh_tokens SET revoked_at = now() WHERE token_hash = {token}",
-        "UPDATE refresh_tokens SET generation = 99, session_id = {other_session} WHERE token_hash = {token}",
+        "UPDATE refresh_tokens SET generation = 99, (session_id, user_id) = (
+             SELECT id, user_id FROM sessions WHERE id = {other_session}
+         ) WHERE token_hash = {token}",
         "DELETE FROM refresh_tokens WHERE token_hash = {token}",
         "DELETE FROM sessions WHERE id = {session}",
         "DELETE FROM users WHERE id = {user}",
@@ -273,7 +276,7 @@ async fn the_successor_is_stored_as_it_was_presented(t: Test) {
 async fn what_somebody_else_holds_is_passed_over(t: Test) {
     let fixture = Fixture::of(&t).await;
     let user = fixture.create_user("ada").await;
-    for table in ["users", "sessions", "refresh_tokens"] {
+    for table in ["sessions", "refresh_tokens"] {
         let mut rotations = Vec::new();
         for _ in 0..10 {
             rotations.push(fixture.store(&fixture.session_of(&user)).await);
@@ -299,6 +302,25 @@ async fn what_somebody_else_holds_is_passed_over(t: Test) {
             assert!(fixture.rotate(rotation).await.is_some(), "{table}");
         }
     }
+}
+
+/// The session is what keeps an exchange from happening beside the end of the user.
+async fn whoever_holds_the_user_holds_up_nobody(t: Test) {
+    let fixture = Fixture::of(&t).await;
+    let user = fixture.create_user("ada").await;
+    let mut rotations = Vec::new();
+    for _ in 0..10 {
+        rotations.push(fixture.store(&fixture.session_of(&user)).await);
+    }
+    let blocker = Blocker::holding(&t.database_url(), "SELECT 1 FROM users FOR UPDATE").await;
+
+    let (alone, together) = rotations.split_at(2);
+    for (some, at_once) in [(alone, false), (together, true)] {
+        let rotated = fixture.rotate_each(some, at_once).await;
+        assert!(rotated.iter().all(Option::is_some), "{at_once}");
+    }
+
+    blocker.release().await;
 }
 
 /// Also if they go together.

@@ -3,6 +3,7 @@
 mod commands;
 mod drift;
 mod oauth_accounts;
+mod refresh_tokens;
 mod rows_by_hand;
 mod schema;
 mod start;
@@ -15,6 +16,7 @@ pub fn tests() -> Vec<Behaviour> {
         commands::tests(),
         drift::tests(),
         oauth_accounts::tests(),
+        refresh_tokens::tests(),
         rows_by_hand::tests(),
         schema::tests(),
         start::tests(),
@@ -24,7 +26,7 @@ pub fn tests() -> Vec<Behaviour> {
 }
 
 /// The names of the migrations, oldest first.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     "2026-11-21-000001_create_users",
     "2026-11-21-000002_create_request_ids",
     "2026-11-21-000003_create_sessions",
@@ -36,6 +38,7 @@ const MIGRATIONS: [&str; 11] = [
     "2026-11-21-000009_create_oauth_accounts",
     "2026-11-21-000010_add_imported_password_hashes",
     "2026-11-22-000011_keep_indexes_on_refresh",
+    "2026-11-29-000012_tie_refresh_tokens_to_sessions",
 ];
 
 /// How many migrations there are.

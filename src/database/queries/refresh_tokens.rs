@@ -8,7 +8,7 @@ use super::Connection;
 use crate::database::DatabaseError;
 use crate::database::kept::Keep;
 use crate::database::rows::RefreshTokenRow;
-use crate::database::schema::refresh_tokens;
+use crate::database::schema::{refresh_tokens, sessions};
 use crate::database::sql_types::{StoredTime, StoredUuid};
 use crate::domain::{EndSessions, NewRefreshToken, RefreshToken, Rotation, Session, SessionId};
 
@@ -109,11 +109,14 @@ pub(super) async fn revoke_of_sessions(
 /// Revokes the live tokens of a user.
 pub(super) async fn revoke_of_user(tx: &mut Connection, end: &EndSessions) -> Result<(), DatabaseError> {
     let kept = end.except.map_or(StoredUuid(uuid::Uuid::nil()), StoredUuid::from);
+    let of_user = sessions::table
+        .filter(sessions::user_id.eq(StoredUuid::from(end.user_id)))
+        .filter(sessions::id.ne(kept))
+        .select(sessions::id);
     let live = refresh_tokens::table
-        .filter(refresh_tokens::user_id.eq(StoredUuid::from(end.user_id)))
+        .filter(refresh_tokens::session_id.eq_any(of_user))
         .filter(refresh_tokens::used_at.is_null())
-        .filter(refresh_tokens::revoked_at.is_null())
-        .filter(refresh_tokens::session_id.ne(kept));
+        .filter(refresh_tokens::revoked_at.is_null());
     diesel::update(live)
         .set(refresh_tokens::revoked_at.eq(Some(StoredTime(end.now))))
         .kept()

@@ -23,9 +23,11 @@ const DESCRIBE_SCHEMA: &str = "
     FROM sqlite_schema AS tables, pragma_index_list(tables.name) AS indexes
     WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite_%'
     UNION ALL
-    SELECT format('foreign key on %s (%s) to %s', tables.name, keys.\"from\", keys.\"table\"), ''
+    SELECT format('foreign key on %s (%s) to %s', tables.name,
+                  group_concat(keys.\"from\", ', ' ORDER BY keys.seq), keys.\"table\"), ''
     FROM sqlite_schema AS tables, pragma_foreign_key_list(tables.name) AS keys
     WHERE tables.type = 'table'
+    GROUP BY tables.name, keys.id
     UNION ALL
     SELECT format('trigger %s on %s', name, tbl_name), '' FROM sqlite_schema WHERE type = 'trigger'
 ";

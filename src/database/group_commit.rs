@@ -45,6 +45,7 @@ impl GroupCommit {
         Self(Together::new(Terms {
             batches: 1,
             calls: TRANSACTIONS,
+            halves_above: None,
             gathers: false,
             patience: writer.patience(),
             overdue: Overdue::Leaves,

@@ -43,6 +43,7 @@ pub(super) fn rotations() -> Rotations {
         // or the first exchange gone at once, most have a single one.
         batches: 1,
         calls: 64,
+        halves_above: Some(8),
         gathers: true,
         patience: Duration::from_millis(50),
         overdue: Overdue::Goes,

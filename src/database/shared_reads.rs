@@ -62,6 +62,7 @@ where
         Self(Together::new(Terms {
             batches: queries,
             calls: Self::KEYS,
+            halves_above: None,
             gathers: false,
             patience,
             overdue: Overdue::Goes,

@@ -3,7 +3,7 @@
 //! The first call goes at once, alone, or as soon as everything that is ready has had its turn ([`Terms::gathers`]). Those
 //! that come while it is under way wait in line, and when it is back they all go together, as one batch; nobody waits
 //! for a clock. So the fewer calls there are, the sooner each of them goes, and the more there are, the less each of
-//! them costs.
+//! them costs. Where that is not what costs most, half of them go ([`Terms::halves_above`]).
 //!
 //! A call that comes after a batch has gone is never answered by it: what was committed before a call began is seen by
 //! the call. Whoever stops waiting leaves the line, or is no longer answered; the others do not notice. Each call has an
@@ -28,6 +28,9 @@ pub(super) struct Terms {
     pub(super) batches: usize,
     /// The most calls in one batch.
     pub(super) calls: usize,
+    /// Of more calls than this, a batch takes at most half of those that wait, for it or for one under way. With all of
+    /// them in one batch, the callers have nothing to do while the database is at work, and it has nothing while they are.
+    pub(super) halves_above: Option<usize>,
     /// Whether a call that need not wait in line goes after the tasks that are ready and what the sockets have, with the
     /// calls that come of those. It pays where a batch costs much more than a turn of the runtime.
     pub(super) gathers: bool,
@@ -35,6 +38,14 @@ pub(super) struct Terms {
     pub(super) patience: Duration,
     /// What becomes of a call then.
     pub(super) overdue: Overdue,
+}
+
+impl Terms {
+    /// Returns the most calls in a batch while so many wait.
+    fn most_of(&self, waiting: usize) -> usize {
+        let halved = self.halves_above.map(|least| waiting.div_ceil(2).max(least));
+        halved.map_or(self.calls, |most| most.min(self.calls))
+    }
 }
 
 /// What becomes of a call that has waited in line for too long.
@@ -58,6 +69,8 @@ struct State<Request, Answer> {
     /// In the order of their numbers.
     calls: VecDeque<Call<Request, Answer>>,
     next_number: u64,
+    /// How many wait, in line or for a batch under way.
+    waiting: usize,
     /// How many tasks send batches.
     senders: usize,
 }
@@ -86,6 +99,7 @@ where
             state: Mutex::new(State {
                 calls: VecDeque::new(),
                 next_number: 0,
+                waiting: 0,
                 senders: 0,
             }),
         }))
@@ -146,6 +160,7 @@ impl<Request, Answer> Line<Request, Answer> {
         let mut state = self.state();
         let number = state.next_number;
         state.next_number += 1;
+        state.waiting += 1;
         state.calls.push_back(Call {
             number,
             request,
@@ -199,6 +214,8 @@ impl<Request, Answer> Drop for Place<'_, Request, Answer> {
         if !self.is_answered {
             self.line.leave(self.number);
         }
+        let mut state = self.line.state();
+        state.waiting = state.waiting.saturating_sub(1);
     }
 }
 
@@ -213,7 +230,7 @@ impl<Request, Answer> Sending<Request, Answer> {
     /// has another one spawned.
     fn take(&mut self) -> Option<Vec<Call<Request, Answer>>> {
         let mut state = self.line.state();
-        let count = state.calls.len().min(self.line.terms.calls);
+        let count = state.calls.len().min(self.line.terms.most_of(state.waiting));
         if count == 0 {
             state.senders = state.senders.saturating_sub(1);
             self.is_over = true;
@@ -270,17 +287,22 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
+    use tokio::sync::Semaphore;
+
     use super::{Overdue, Terms, Together};
+
+    const TERMS: Terms = Terms {
+        batches: 1,
+        calls: 8,
+        halves_above: None,
+        gathers: false,
+        patience: Duration::from_secs(3600),
+        overdue: Overdue::Goes,
+    };
 
     /// Makes a call, and another one of a task that becomes ready by then, and returns how many went in each batch.
     async fn batches(gathers: bool) -> Vec<usize> {
-        let line = Together::<u8, u8>::new(Terms {
-            batches: 1,
-            calls: 8,
-            gathers,
-            patience: Duration::from_secs(3600),
-            overdue: Overdue::Goes,
-        });
+        let line = Together::<u8, u8>::new(Terms { gathers, ..TERMS });
         let batches = Arc::new(Mutex::new(Vec::new()));
         let sizes = Arc::clone(&batches);
         let call = move |request| {
@@ -303,5 +325,48 @@ mod tests {
     async fn one_that_gathers_takes_along_what_becomes_ready() {
         assert_eq!(batches(true).await, [2]);
         assert_eq!(batches(false).await, [1, 1]);
+    }
+
+    /// Makes eight calls, of which seven come while the first is under way, and returns how many went in each batch.
+    async fn batches_of_eight(halves_above: Option<usize>) -> Vec<usize> {
+        let line = Together::<u8, u8>::new(Terms {
+            halves_above,
+            ..TERMS
+        });
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let way = Arc::new(Semaphore::new(0));
+        let is_called = |request| {
+            let has_begun = !batches.lock().unwrap().is_empty();
+            has_begun && line.0.state().waiting == usize::from(request)
+        };
+        let mut calls = Vec::new();
+        for request in 1..=8 {
+            let (line, batches, way) = (line.clone(), Arc::clone(&batches), Arc::clone(&way));
+            let send = move |requests: Vec<u8>| {
+                batches.lock().unwrap().push(requests.len());
+                let way = Arc::clone(&way);
+                async move {
+                    way.acquire().await.unwrap().forget();
+                    requests.into_iter().map(Ok).collect()
+                }
+            };
+            calls.push(tokio::spawn(async move { line.call(request, send).await }));
+            while !is_called(request) {
+                tokio::task::yield_now().await;
+            }
+        }
+        way.add_permits(8);
+        for (request, call) in (1..).zip(calls) {
+            assert_eq!(call.await.unwrap().unwrap(), request);
+        }
+        let gone = batches.lock().unwrap();
+        gone.clone()
+    }
+
+    #[tokio::test]
+    async fn of_many_calls_half_go_together() {
+        assert_eq!(batches_of_eight(None).await, [1, 7]);
+        assert_eq!(batches_of_eight(Some(7)).await, [1, 7]);
+        assert_eq!(batches_of_eight(Some(2)).await, [1, 4, 3]);
     }
 }

@@ -152,7 +152,7 @@ async fn measure(report: &mut Report, database: &Database) {
 /// Measures the database without a server, and an empty call without a database.
 async fn compare_alone(report: &mut Report, database: &Database, towns: &[Town]) {
     let span = settings::round(ROUND_SECONDS);
-    let no_op = no_op::NoOp::start();
+    let no_op = no_op::start();
     let (mut no_ops, mut selects) = (Vec::new(), vec![Vec::new(); towns.len()]);
     for _ in 0..settings::rounds() {
         let channel = no_op.channel();

@@ -48,7 +48,7 @@ use std::time::Duration;
 use subject::{Running, Subject};
 use support::databases::{Database, start_postgres};
 use support::latencies::Latencies;
-use support::limits::no_op::{self, NoOp};
+use support::limits::no_op;
 use support::server::DEADLINE;
 use support::targets::Target;
 use support::{Load, Report, closed_loop, open_loop, roles, settings, targets};
@@ -202,7 +202,7 @@ async fn measure(report: &mut Report, subjects: &[Subject]) {
 
 /// Makes calls that do nothing at the steady pace, while nothing else happens.
 async fn empty_calls_at_the_pace(span: Duration) -> Latencies {
-    let server = NoOp::start();
+    let server = no_op::start();
     let channel = server.channel();
     let load = open_loop(PACE, span, move |_| no_op::call(channel.clone(), DEADLINE));
     load.await.all_good().noticed()

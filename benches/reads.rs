@@ -124,7 +124,7 @@ async fn measure(report: &mut Report, database: &Database) {
     let cost = COST.to_string();
     let server = Server::start(database, &[("IDENTITY_BCRYPT_COST", &cost)]).await;
     people::settle(database, USERS, COST).await;
-    let no_op = no_op::NoOp::start();
+    let no_op = no_op::start();
     let service = server
         .credential_for(database, &["users.read", "auth.introspect"])
         .await;

@@ -8,7 +8,9 @@
 //!   connections (PostgreSQL) or by the one writer there is (SQLite), both with the settings of the service, and next to
 //!   calls of a no-op RPC and to what exchanging a token takes the database by itself, one exchange after the other over
 //!   as many connections: a call that waits for one takes at least as long as the two of them. On PostgreSQL, where
-//!   several of them may share a statement, also to what that takes the database by itself;
+//!   several of them may share a statement, also to what that takes the database by itself, with a statement for each
+//!   core; and next to bare exchanges, calls of a server that makes the same exchange in the database and does nothing
+//!   else;
 //! - rounds of parallel exchanges of one refresh token: how many tokens came of each, and how many people were signed
 //!   out. `IDENTITY_BENCH_REFRESH_ROUNDS` says how many rounds (1000 unless set).
 //!
@@ -38,7 +40,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use support::limits::no_op;
+use support::limits::{bare_exchange, no_op};
+use support::roles::BareServer;
 use support::server::DEADLINE;
 use support::{
     Database, Report, Server, closed_loop, limits, on_each_database, people, ratios, roles, settings,
@@ -57,12 +60,15 @@ const PARALLEL: usize = 100;
 const USERS: usize = 64;
 /// What the database does for an exchange, without the service.
 const EXCHANGES: &str = "exchanges by the database alone";
-/// The same, as many as there are sessions in each statement.
-const TOGETHER: &str = "exchanges by the database alone, all in one statement";
+/// The same, those of all sessions in a statement for each core.
+const TOGETHER: &str = "exchanges by the database alone, a statement for each core";
 /// What an exchange would be if the service did nothing, and the same where exchanges share their statements.
 const IN_SERIES: &str =
     "a no-op RPC and an exchange by the database alone, one after the other ÷ commits of one row";
-const TOGETHER_IN_SERIES: &str = "a no-op RPC and an exchange in a statement with all others, one after the other ÷ commits of one row";
+const TOGETHER_IN_SERIES: &str =
+    "a no-op RPC and an exchange in a statement for each core, one after the other ÷ commits of one row";
+/// An exchange by a service that does nothing else.
+const BARE: &str = "bare exchange";
 /// Nothing here is about hashing.
 const COST: u32 = 4;
 
@@ -73,9 +79,12 @@ fn main() {
             let cost = COST.to_string();
             let server = Server::start(&database, &[("IDENTITY_BCRYPT_COST", &cost)]).await;
             people::settle(&database, USERS, COST).await;
-            let no_op = no_op::NoOp::start();
+            let bare = Bare {
+                no_op: no_op::start(),
+                exchange: bare_exchange::start(&database),
+            };
             for sessions in SESSIONS {
-                compare(&mut report, &database, &server, &no_op, sessions).await;
+                compare(&mut report, &database, &server, &bare, sessions).await;
             }
             exchange_in_parallel(&mut report, &database, &server).await;
         })
@@ -84,23 +93,31 @@ fn main() {
     });
 }
 
+/// The servers that do nothing, and nothing but exchange tokens.
+struct Bare {
+    no_op: BareServer,
+    exchange: BareServer,
+}
+
 async fn compare(
     report: &mut Report,
     database: &Database,
     server: &Server,
-    no_op: &no_op::NoOp,
+    bare: &Bare,
     sessions: usize,
 ) {
     let span = settings::round(ROUND_SECONDS);
     let (mut rates, mut commits, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
     let (mut no_ops, mut exchanges, mut together) = (Vec::new(), Vec::new(), Vec::new());
+    let mut bares = Vec::new();
     for _ in 0..settings::rounds() {
         commits.push(limits::commits_per_second(database, sessions, span).await);
         exchanges.push(limits::exchanges_per_second(database, sessions, span).await);
         if sessions > 1 {
             together.extend(limits::exchanges_together_per_second(database, sessions, span).await);
         }
-        no_ops.push(no_ops_per_second(no_op, sessions, span).await);
+        no_ops.push(no_ops_per_second(&bare.no_op, sessions, span).await);
+        bares.push(bare_exchanges_per_second(&bare.exchange, sessions, span).await);
         let mut live = Vec::new();
         for user in 0..sessions {
             live.push(Mutex::new(refresh_token(server, user).await));
@@ -124,6 +141,7 @@ async fn compare(
     report.measure("commits of one row", name, &case, "commits/s", &commits);
     report.measure(EXCHANGES, name, &case, "exchanges/s", &exchanges);
     report.measure("no-op RPC", name, &case, "calls/s", &no_ops);
+    report.measure(BARE, name, &case, "calls/s", &bares);
     report.measure("RefreshTokens", name, &case, "calls/s", &rates);
     report.measure("RefreshTokens p99", name, &case, "ms", &latencies);
     // An exchange after an empty call, as if the service did nothing and looked at nothing: what one session waits for,
@@ -136,6 +154,10 @@ async fn compare(
         let shared = one_after_the_other(&no_ops, &together, &commits);
         report.figure(TOGETHER_IN_SERIES, name, &case, "", &shared, None);
     }
+    let possible = format!("{BARE} ÷ commits of one row");
+    report.figure(&possible, name, &case, "", &ratios(&bares, &commits), None);
+    let own = format!("RefreshTokens ÷ {BARE}");
+    report.figure(&own, name, &case, "", &ratios(&rates, &bares), None);
     let alone = format!("{EXCHANGES} ÷ commits of one row");
     report.figure(&alone, name, &case, "", &ratios(&exchanges, &commits), None);
     report.figure(
@@ -156,7 +178,15 @@ fn one_after_the_other(calls: &[f64], exchanges: &[f64], commits: &[f64]) -> Vec
         .collect()
 }
 
-async fn no_ops_per_second(no_op: &no_op::NoOp, in_flight: usize, span: Duration) -> f64 {
+async fn bare_exchanges_per_second(server: &BareServer, sessions: usize, span: Duration) -> f64 {
+    let channel = server.channel();
+    let load = closed_loop(sessions, WARM_UP, span, move |turn| {
+        bare_exchange::call(channel.clone(), turn.caller, DEADLINE)
+    });
+    load.await.all_good().rate()
+}
+
+async fn no_ops_per_second(no_op: &BareServer, in_flight: usize, span: Duration) -> f64 {
     let channel = no_op.channel();
     let load = closed_loop(in_flight, WARM_UP, span, move |_| {
         no_op::call(channel.clone(), DEADLINE)

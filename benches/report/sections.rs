@@ -85,8 +85,9 @@ pub const SECTIONS: [Section; 10] = [
         title: "Refreshing tokens",
         text: "RefreshTokens next to commits of one row and to what an exchange is for the database alone, with the same \
                durability, and next to an empty call, as many at the same time. An exchange changes a session and adds a \
-               token, with their indexes and references, where a commit adds one row: compare what the database alone makes \
-               of it.",
+               token, with their indexes and references, where a commit changes one row: compare what the database alone \
+               makes of it. A bare exchange is a call that makes the same exchange in the database and does nothing else: \
+               what RefreshTokens would be if all of its own work were free.",
         plots: &[Plot::Bars {
             file: "tokens",
             title: "Per second",
@@ -94,6 +95,7 @@ pub const SECTIONS: [Section; 10] = [
                 "no-op RPC",
                 "commits of one row",
                 "exchanges by the database alone",
+                "bare exchange",
                 "RefreshTokens",
             ],
             case: "session",

@@ -1,11 +1,19 @@
 //! What else the program of a bench is: it is started again as what has to run in a process of its own.
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::num::NonZero;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::server::NamedService;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint};
 
 /// What the processes are told apart by.
 pub const ROLE: &str = "IDENTITY_BENCH_ROLE";
@@ -33,6 +41,9 @@ pub fn run_on(runtime: &Runtime, bench: impl Future<Output = ()>) {
     raise_descriptors();
     match std::env::var(ROLE).as_deref() {
         Ok(super::limits::no_op::ROLE) => runtime.block_on(super::limits::no_op::serve()),
+        Ok(super::limits::bare_exchange::ROLE) => {
+            runtime.block_on(super::limits::bare_exchange::serve());
+        }
         Ok(role) => panic!("{role} is not a part of this bench"),
         // `cargo test --benches` and `cargo clippy` give arguments; none of them matters.
         Err(_) => runtime.block_on(bench),
@@ -58,4 +69,63 @@ pub fn command(role: &str) -> Command {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     command
+}
+
+/// A bare server, in a process of its own.
+pub struct BareServer {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl BareServer {
+    /// Starts what [`serve`] serves.
+    pub fn start(command: &mut Command) -> Self {
+        let mut process = command.spawn().expect("this program");
+        let mut line = String::new();
+        let output = process.stdout.as_mut().expect("its output");
+        BufReader::new(output).read_line(&mut line).expect("an address");
+        Self {
+            process,
+            address: line.trim().parse().expect("an address"),
+        }
+    }
+
+    /// Returns a connection of its own.
+    pub fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
+        endpoint.expect("an address").connect_lazy()
+    }
+}
+
+impl Drop for BareServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Serves without any layers until the standard input ends.
+pub async fn serve<S>(service: S)
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    println!("{}", listener.local_addr().expect("its address"));
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    tonic::transport::Server::builder()
+        .add_service(service)
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
+        .await
+        .expect("the server");
 }

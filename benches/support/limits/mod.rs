@@ -1,5 +1,6 @@
 //! What the machine allows, measured in the same run: what a service could be as fast as, and not faster.
 
+pub mod bare_exchange;
 pub mod hashing;
 pub mod no_op;
 pub mod postgres;
@@ -30,17 +31,19 @@ pub async fn exchanges_per_second(database: &Database, connections: usize, span:
     }
 }
 
-/// The same where each statement makes so many exchanges, of as many connections as there are cores: what a database makes
-/// of exchanges that share their statements, if nothing but the database is busy. Only PostgreSQL has such a statement.
+/// The same where the exchanges of so many sessions share the statements of as many connections as there are cores: what a
+/// database makes of them if nothing but the database is busy. Only PostgreSQL has such a statement.
 pub async fn exchanges_together_per_second(
     database: &Database,
-    together: usize,
+    sessions: usize,
     span: Duration,
 ) -> Option<f64> {
     match database.kind {
         Kind::Sqlite => None,
         Kind::Postgres => {
-            Some(postgres::exchanges_per_second(database, settings::cores(), together, span).await)
+            let connections = settings::cores();
+            let together = sessions.div_ceil(connections);
+            Some(postgres::exchanges_per_second(database, connections, together, span).await)
         }
     }
 }

@@ -3,9 +3,6 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
-use std::process::Child;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,50 +10,21 @@ use futures_util::future::BoxFuture;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::{NamedService, UnaryService};
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use crate::support::load::Answer;
-use crate::support::roles;
+use crate::support::roles::{self, BareServer};
 
 /// What the process is started as.
 pub const ROLE: &str = "no-op";
 
 const METHOD: &str = "/bench.NoOp/Nothing";
 
-/// The server, in a process of its own.
-pub struct NoOp {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl NoOp {
-    /// Starts it.
-    pub fn start() -> Self {
-        let mut process = roles::command(ROLE).spawn().expect("this program");
-        let mut line = String::new();
-        let output = process.stdout.as_mut().expect("its output");
-        BufReader::new(output).read_line(&mut line).expect("an address");
-        Self {
-            process,
-            address: line.trim().parse().expect("an address"),
-        }
-    }
-
-    /// Returns a connection of its own.
-    pub fn channel(&self) -> Channel {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
-        endpoint.expect("an address").connect_lazy()
-    }
-}
-
-impl Drop for NoOp {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Starts the server.
+pub fn start() -> BareServer {
+    BareServer::start(&mut roles::command(ROLE))
 }
 
 /// Calls the method, with a deadline, as every call of a bench has one.
@@ -75,19 +43,7 @@ pub async fn call(channel: Channel, deadline: Duration) -> Answer {
 
 /// Serves until the standard input ends.
 pub async fn serve() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    println!("{}", listener.local_addr().expect("its address"));
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        std::process::exit(0);
-    });
-    tonic::transport::Server::builder()
-        .add_service(NoOpServer)
-        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
-        .await
-        .expect("the server");
+    roles::serve(NoOpServer).await;
 }
 
 /// What generated code of a service with one method looks like.

@@ -6,14 +6,22 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::process::{Child, Command, Stdio};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use prost::Message;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
+use tonic::Request;
 use tonic::body::Body;
 use tonic::codegen::Service;
-use tonic::server::NamedService;
+use tonic::server::{NamedService, UnaryService};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
+
+use super::load::Answer;
 
 /// What the processes are told apart by.
 pub const ROLE: &str = "IDENTITY_BENCH_ROLE";
@@ -104,17 +112,58 @@ impl Drop for BareServer {
     }
 }
 
-/// Serves without any layers until the standard input ends.
-pub async fn serve<S>(service: S)
-where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
-        + NamedService
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send + 'static,
+/// The one method of a bare server.
+pub trait Method:
+    UnaryService<Self::Request, Response = (), Future: Send> + Clone + Send + Sync + 'static
 {
+    /// The service that it is of.
+    const SERVICE: &'static str;
+    /// What it is called with.
+    type Request: Message + Default + 'static;
+}
+
+/// What generated code of a service with one method looks like.
+#[derive(Clone)]
+struct OneMethod<M>(M);
+
+impl<M: Method> NamedService for OneMethod<M> {
+    const NAME: &'static str = M::SERVICE;
+}
+
+impl<M: Method> Service<http::Request<Body>> for OneMethod<M> {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = self.0.clone();
+        Box::pin(async move {
+            let mut grpc = tonic::server::Grpc::new(ProstCodec::<(), M::Request>::default());
+            Ok(grpc.unary(method, request).await)
+        })
+    }
+}
+
+/// Calls the method, with a deadline, as every call of a bench has one.
+pub async fn call<M: Method>(channel: Channel, message: M::Request, deadline: Duration) -> Answer {
+    let mut client = tonic::client::Grpc::new(channel);
+    if let Err(error) = client.ready().await {
+        return Answer::Failed(error.to_string());
+    }
+    let mut request = Request::new(message);
+    request.set_timeout(deadline);
+    // As the clients that are compared with it.
+    let codec = identity::grpc::Codec::<M::Request, ()>::default();
+    let path = format!("/{}/Call", M::SERVICE).parse().expect("a path");
+    client.unary(request, path, codec).await.map(drop).into()
+}
+
+/// Serves without any layers until the standard input ends.
+pub async fn serve(method: impl Method) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
@@ -124,7 +173,7 @@ where
         std::process::exit(0);
     });
     tonic::transport::Server::builder()
-        .add_service(service)
+        .add_service(OneMethod(method))
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await
         .expect("the server");

@@ -17,7 +17,7 @@ async fn tokens(t: &Test) -> Vec<Option<String>> {
     let columns = ["id", "session_id", "user_id", "token_hash"].map(bytes);
     t.sql_values(&format!(
         "SELECT {} || ' ' || generation || ' ' || expires_at || ' ' || coalesce(used_at || '', '-') || ' ' ||
-                coalesce(revoked_at || '', '-') || ' ' || created_at AS value
+                coalesce(revoked_at || '', '-') || ' ' || user_agent || ' ' || ip_address || ' ' || created_at AS value
          FROM refresh_tokens ORDER BY generation, id",
         columns.join(" || ' ' || ")
     ))
@@ -30,8 +30,18 @@ async fn m03_refresh_tokens_stay_as_they_are_and_become_those_of_the_users_of_th
     let (bob, of_bob) = server.signed_in("bob@example.com").await;
     let second = server.refresh(&first.refresh_token).await.unwrap();
     server.shutdown().await;
+    // No two columns say the same.
+    t.sql("UPDATE refresh_tokens SET user_agent = 'browser ' || generation, ip_address = '192.0.2.7'")
+        .await
+        .unwrap();
+    t.sql("UPDATE refresh_tokens SET revoked_at = expires_at WHERE used_at IS NOT NULL")
+        .await
+        .unwrap();
     let before = tokens(&t).await;
-    assert_eq!(before.len(), 3);
+    assert!(
+        before.len() == 3 && before.iter().all(Option::is_some),
+        "{before:?}"
+    );
     let (ada, bob) = (id_in_sql(&t, &ada.id), id_in_sql(&t, &bob.id));
     let mix_up = format!("UPDATE refresh_tokens SET user_id = {bob} WHERE user_id = {ada}");
     let refusal = t.sql(&mix_up).await.unwrap_err();

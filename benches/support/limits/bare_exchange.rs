@@ -2,9 +2,7 @@
 //! with one method, which makes the exchange with the repository of the service. It recognises nobody, derives and signs
 //! nothing, and has no layers: what is left of a call if all of that were free.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -18,22 +16,18 @@ use identity::domain::{
 use identity::repositories::{RefreshTokenRepository, SessionRepository};
 use identity::telemetry::DatabaseMetrics;
 use tokio::sync::Mutex;
-use tonic::body::Body;
-use tonic::codegen::Service;
-use tonic::server::{NamedService, UnaryService};
+use tonic::server::UnaryService;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
-use tonic_prost::ProstCodec;
 
 use crate::support::databases::{self, MASTER_KEY};
 use crate::support::load::Answer;
 use crate::support::population;
-use crate::support::roles::{self, BareServer};
+use crate::support::roles::{self, BareServer, Method};
 
 /// What the process is started as.
 pub const ROLE: &str = "bare-exchange";
 
-const METHOD: &str = "/bench.BareExchange/Exchange";
 const DATABASE_URL: &str = "DATABASE_URL";
 /// How many sessions there are, one for each of the first users.
 const SESSIONS: usize = 32;
@@ -50,34 +44,25 @@ pub fn start(database: &databases::Database) -> BareServer {
 
 /// Exchanges the token of a session.
 pub async fn call(channel: Channel, session: usize, deadline: Duration) -> Answer {
-    let mut client = tonic::client::Grpc::new(channel);
-    if let Err(error) = client.ready().await {
-        return Answer::Failed(error.to_string());
-    }
-    let mut request = Request::new(session as u64);
-    request.set_timeout(deadline);
-    // As the clients that are compared with it.
-    let codec = identity::grpc::Codec::<u64, ()>::default();
-    let path = http::uri::PathAndQuery::from_static(METHOD);
-    client.unary(request, path, codec).await.map(drop).into()
+    roles::call::<Exchange>(channel, session as u64, deadline).await
 }
 
 /// Serves until the standard input ends.
 pub async fn serve() {
     let url = std::env::var(DATABASE_URL).expect(DATABASE_URL);
     let variables = [(DATABASE_URL, url.as_str()), ("IDENTITY_MASTER_KEY", MASTER_KEY)];
-    let read = Settings::read(&Sources::from_pairs(&variables)).expect("settings");
-    let database = Database::new(&read.database, DatabaseMetrics::default()).expect("a database");
+    let settings = Settings::read(&Sources::from_pairs(&variables)).expect("settings");
+    let database = Database::new(&settings.database, DatabaseMetrics::default()).expect("a database");
     let tokens = RefreshTokenRepository::new(database.clone());
     let mut sessions = Vec::new();
     for number in 0..SESSIONS {
         sessions.push(Mutex::new(Live::begin(&tokens, number).await));
     }
-    let server = BareExchange(Arc::new(Exchanges {
+    let exchanges = Exchanges {
         repository: SessionRepository::new(database),
         sessions,
-    }));
-    roles::serve(server).await;
+    };
+    roles::serve(Exchange(Arc::new(exchanges))).await;
 }
 
 /// A session and its live token.
@@ -167,33 +152,13 @@ impl Exchanges {
     }
 }
 
-/// What generated code of a service with one method looks like.
 #[derive(Clone)]
-struct BareExchange(Arc<Exchanges>);
-
-impl NamedService for BareExchange {
-    const NAME: &'static str = "bench.BareExchange";
-}
-
-impl Service<http::Request<Body>> for BareExchange {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let exchange = Exchange(Arc::clone(&self.0));
-        Box::pin(async move {
-            let mut grpc = tonic::server::Grpc::new(ProstCodec::<(), u64>::default());
-            Ok(grpc.unary(exchange, request).await)
-        })
-    }
-}
-
 struct Exchange(Arc<Exchanges>);
+
+impl Method for Exchange {
+    const SERVICE: &'static str = "bench.BareExchange";
+    type Request = u64;
+}
 
 impl UnaryService<u64> for Exchange {
     type Response = ();

@@ -4,17 +4,18 @@
 //! wait at the same moment ([`super::together`]) are carried out one after the other, each within a savepoint of its own,
 //! and committed together. One that fails is undone to its savepoint, and the others do not notice; nobody is answered
 //! before the commit. Where anything but a transaction itself fails, all are undone and each is carried out alone.
+//!
+//! Those that follow each other stay on one thread, which may block: to hand each batch to a thread and hear of it from
+//! there would take as long as some of its transactions do.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
-use tracing::Span;
+use tracing::{Instrument, Span};
 
 use super::event_commits::{EventCommits, noting_events};
-use super::pool::{Lease, Pool, Waiting};
+use super::pool::{Pool, Waiting};
 use super::pools::{MAX_ATTEMPTS, Outcome, Pools, RETRY_WINDOW, pause_after};
 use super::sqlite::Connection;
 use super::together::{Overdue, Terms, Together};
@@ -47,6 +48,7 @@ impl GroupCommit {
             calls: TRANSACTIONS,
             halves_above: None,
             gathers: false,
+            blocks: true,
             patience: writer.patience(),
             overdue: Overdue::Leaves,
         }))
@@ -61,6 +63,7 @@ impl SqliteDatabase {
         name: &'static str,
         work: Work<Connection>,
     ) -> Result<(), DatabaseError> {
+        let limit = self.pools.writer.patience() + self.pools.operation_timeout;
         let begin = Instant::now();
         for attempt in 1.. {
             let job = Job {
@@ -74,7 +77,9 @@ impl SqliteDatabase {
                 let database = Arc::clone(&this);
                 async move { carry_out(&database.pools, jobs).await }
             };
-            let error = match self.group_commit.0.call(job, carry_out).await? {
+            // Of one that has not ended by then, nobody knows what becomes of it.
+            let called = timeout(limit, self.group_commit.0.call(job, carry_out)).await;
+            let error = match called.unwrap_or(Err(DatabaseError::TimedOut))? {
                 Outcome::Committed => return Ok(()),
                 Outcome::Failed(error) => return Err(error),
                 Outcome::NothingDone(error) => error,
@@ -95,19 +100,24 @@ async fn carry_out(
     mut jobs: Vec<Job>,
 ) -> Vec<Result<Outcome, DatabaseError>> {
     let names: Vec<&'static str> = jobs.iter().map(|job| job.name).collect();
-    let lease = match pools.writer.acquire_uncounted().await {
+    let mut lease = match pools.writer.acquire_uncounted().await {
         Ok(lease) => lease,
         Err(error) => return names.iter().map(|_| Err(error.clone())).collect(),
     };
     for job in &mut jobs {
         job.waiting = None;
     }
-    let ended = on_a_thread(lease, jobs, pools.operation_timeout).await;
-    // Nobody knows what becomes of those that have not ended.
-    let ended = ended.unwrap_or_else(|error| {
-        let failed = || (Outcome::Failed(error.clone()), true);
-        names.iter().map(|_| failed()).collect()
-    });
+    // What ends without being marked ready is closed.
+    lease.mark_busy();
+    let mut session = Session {
+        connection: lease.connection(),
+        is_usable: true,
+    };
+    let ended = session.group(&jobs).await;
+    if session.is_usable {
+        lease.mark_ready();
+    }
+    drop(lease);
     note(&pools.metrics, &pools.event_commits, &names, &ended);
     ended.into_iter().map(|(outcome, _)| Ok(outcome)).collect()
 }
@@ -124,64 +134,39 @@ fn note(metrics: &DatabaseMetrics, events: &EventCommits, names: &[&'static str]
     }
 }
 
-async fn on_a_thread(
-    mut lease: Lease<Connection>,
-    jobs: Vec<Job>,
-    limit: Duration,
-) -> Result<Vec<Ended>, DatabaseError> {
-    let runtime = Handle::current();
-    // What ends without being marked ready is closed.
-    lease.mark_busy();
-    let work = tokio::task::spawn_blocking(move || {
-        let mut session = Session {
-            connection: lease.connection(),
-            runtime,
-            is_usable: true,
-        };
-        let ended = session.group(&jobs);
-        if session.is_usable {
-            lease.mark_ready();
-        }
-        ended
-    });
-    match timeout(limit, work).await {
-        Ok(Ok(ended)) => Ok(ended),
-        // The message of a panic may quote a value; its place has been logged.
-        Ok(Err(_)) => Err(DatabaseError::Internal("a transaction panicked".to_owned())),
-        Err(_) => Err(DatabaseError::TimedOut),
-    }
-}
-
 /// The connection while transactions are carried out.
 struct Session<'a> {
     connection: &'a mut Connection,
-    runtime: Handle,
     is_usable: bool,
 }
 
 impl Session<'_> {
-    fn group(&mut self, jobs: &[Job]) -> Vec<Ended> {
+    async fn group(&mut self, jobs: &[Job]) -> Vec<Ended> {
         if jobs.len() > 1
-            && let Some(ended) = self.together(jobs)
+            && let Some(ended) = self.together(jobs).await
         {
             return ended;
         }
-        jobs.iter().map(|job| self.alone(job)).collect()
+        let mut ended = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            ended.push(self.alone(job).await);
+        }
+        ended
     }
 
     /// Carries out one transaction.
-    fn alone(&mut self, job: &Job) -> Ended {
+    async fn alone(&mut self, job: &Job) -> Ended {
         if !self.is_usable {
             let error = DatabaseError::Unavailable("the connection was given up".to_owned());
             return (Outcome::NothingDone(error), false);
         }
-        if let Err(error) = self.begin() {
+        if let Err(error) = self.begin().await {
             return (Outcome::before_commit(error), false);
         }
-        match self.run(job) {
-            Ok(has_events) => (self.commit(), has_events),
+        match self.run(job).await {
+            Ok(has_events) => (self.commit().await, has_events),
             Err(error) => {
-                self.rollback();
+                self.rollback().await;
                 (Outcome::before_commit(error), false)
             }
         }
@@ -189,24 +174,24 @@ impl Session<'_> {
 
     /// Carries out several transactions with one commit, unless something gets in the way that is not one of them. All
     /// are undone then.
-    fn together(&mut self, jobs: &[Job]) -> Option<Vec<Ended>> {
-        if let Err(error) = self.begin() {
+    async fn together(&mut self, jobs: &[Job]) -> Option<Vec<Ended>> {
+        if let Err(error) = self.begin().await {
             let failed = || (Outcome::before_commit(error.clone()), false);
             return Some(jobs.iter().map(|_| failed()).collect());
         }
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
-            let Ok(outcome) = self.in_savepoint(job) else {
-                self.rollback();
+            let Ok(outcome) = self.in_savepoint(job).await else {
+                self.rollback().await;
                 return None;
             };
             outcomes.push(outcome);
         }
         if outcomes.iter().all(Result::is_err) {
-            self.rollback();
+            self.rollback().await;
         }
         let commit = if outcomes.iter().any(Result::is_ok) {
-            self.commit()
+            self.commit().await
         } else {
             Outcome::Committed
         };
@@ -218,36 +203,35 @@ impl Session<'_> {
     }
 
     /// Carries out one of several transactions, and undoes what it did if it fails.
-    fn in_savepoint(&mut self, job: &Job) -> Result<Result<bool, DatabaseError>, DatabaseError> {
-        self.execute("SAVEPOINT one")?;
-        let outcome = self.run(job);
+    async fn in_savepoint(&mut self, job: &Job) -> Result<Result<bool, DatabaseError>, DatabaseError> {
+        self.execute("SAVEPOINT one").await?;
+        let outcome = self.run(job).await;
         if outcome.is_err() {
-            self.execute("ROLLBACK TO one")?;
+            self.execute("ROLLBACK TO one").await?;
         }
         // Where an error has ended the whole transaction, there is no savepoint any more.
-        self.execute("RELEASE one")?;
+        self.execute("RELEASE one").await?;
         Ok(outcome)
     }
 
     /// Runs the queries of a transaction, and tells whether they wrote events.
-    fn run(&mut self, job: &Job) -> Result<bool, DatabaseError> {
-        let _entered = job.span.enter();
+    async fn run(&mut self, job: &Job) -> Result<bool, DatabaseError> {
         let queries = noting_events((job.work)(self.connection));
-        let (outcome, has_events) = self.runtime.block_on(queries);
+        let (outcome, has_events) = queries.instrument(job.span.clone()).await;
         outcome.map(|()| has_events)
     }
 
-    fn begin(&mut self) -> Result<(), DatabaseError> {
+    async fn begin(&mut self) -> Result<(), DatabaseError> {
         // It takes the write lock at once: a transaction that reads first never has to give up later.
-        let begun = self.execute("BEGIN IMMEDIATE");
+        let begun = self.execute("BEGIN IMMEDIATE").await;
         if begun.as_ref().is_err_and(DatabaseError::is_of_connection) {
             self.is_usable = false;
         }
         begun
     }
 
-    fn commit(&mut self) -> Outcome {
-        match self.execute("COMMIT") {
+    async fn commit(&mut self) -> Outcome {
+        match self.execute("COMMIT").await {
             Ok(()) => Outcome::Committed,
             Err(error) => {
                 self.is_usable = false;
@@ -261,27 +245,27 @@ impl Session<'_> {
         }
     }
 
-    fn rollback(&mut self) {
+    async fn rollback(&mut self) {
         /// What SQLite says where an error, such as a full disk, has ended the transaction already.
         const ENDED: &str = "no transaction is active";
-        if let Err(error) = self.execute("ROLLBACK")
+        if let Err(error) = self.execute("ROLLBACK").await
             && !error.to_string().contains(ENDED)
         {
             self.is_usable = false;
         }
     }
 
-    fn execute(&mut self, statement: &'static str) -> Result<(), DatabaseError> {
+    async fn execute(&mut self, statement: &'static str) -> Result<(), DatabaseError> {
         let executed = self
             .connection
             .spawn_blocking(|sqlite| sqlite.batch_execute(statement));
-        Ok(self.runtime.block_on(executed)?)
+        Ok(executed.await?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex, mpsc};
 
     use diesel::connection::SimpleConnection;
     use diesel::dsl::sql;
@@ -291,7 +275,10 @@ mod tests {
     use tracing::Span;
 
     use super::super::event_commits::note_event;
-    use super::{Connection, DatabaseError, Ended, Job, Outcome, Session};
+    use super::{Connection, DatabaseError, Ended, Job, Outcome, Session, Work};
+    use crate::config::{Settings, Sources};
+    use crate::database::{Backend, Database};
+    use crate::telemetry::DatabaseMetrics;
 
     /// Executes a statement, and fails afterwards if it should.
     fn job(statement: &'static str, fails: bool) -> Job {
@@ -315,9 +302,7 @@ mod tests {
     }
 
     /// Carries out transactions that wait at the same moment, and returns how they ended and what was written.
-    fn carry_out(jobs: &[Job]) -> (Vec<Ended>, String) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let _entered = runtime.enter();
+    async fn carry_out(jobs: &[Job]) -> (Vec<Ended>, String) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test.db").to_str().unwrap().to_owned();
         let mut sqlite = SqliteConnection::establish(&path).unwrap();
@@ -327,10 +312,9 @@ mod tests {
         let mut connection = Connection::new(sqlite);
         let mut session = Session {
             connection: &mut connection,
-            runtime: runtime.handle().clone(),
             is_usable: true,
         };
-        let ended = session.group(jobs);
+        let ended = session.group(jobs).await;
         assert!(session.is_usable);
         // On a connection of its own, which sees only what was committed.
         let mut other = SqliteConnection::establish(&path).unwrap();
@@ -345,41 +329,77 @@ mod tests {
         ended.iter().map(|(outcome, _)| outcome.label()).collect()
     }
 
-    #[test]
-    fn one_that_fails_is_undone_and_the_others_are_not() {
+    #[tokio::test]
+    async fn one_that_fails_is_undone_and_the_others_are_not() {
         let (ended, written) = carry_out(&[
             job("INSERT INTO written VALUES (1)", false),
             job("INSERT INTO written VALUES (2)", true),
             job("INSERT INTO written VALUES (1)", false),
             job("INSERT INTO written VALUES (3)", false),
-        ]);
+        ])
+        .await;
         assert_eq!(labels(&ended), ["committed", "failed", "failed", "committed"]);
         assert_eq!(written, "1,3");
     }
 
     /// As a disk does that is full.
-    #[test]
-    fn one_that_ends_the_transaction_of_all_takes_nobody_along() {
+    #[tokio::test]
+    async fn one_that_ends_the_transaction_of_all_takes_nobody_along() {
         let (ended, written) = carry_out(&[
             job("INSERT INTO written VALUES (1)", false),
             job("INSERT INTO written VALUES (2); ROLLBACK", true),
             job("INSERT INTO written VALUES (3)", false),
-        ]);
+        ])
+        .await;
         assert_eq!(labels(&ended), ["committed", "failed", "committed"]);
         assert_eq!(written, "1,3");
     }
 
-    #[test]
-    fn nothing_is_committed_where_all_fail() {
+    #[tokio::test]
+    async fn nothing_is_committed_where_all_fail() {
         let (ended, written) = carry_out(&[
             job("INSERT INTO written VALUES (1)", true),
             job("INSERT INTO written VALUES (2)", true),
-        ]);
+        ])
+        .await;
         assert!(
             ended
                 .iter()
                 .all(|(outcome, _)| matches!(outcome, Outcome::Failed(_)))
         );
         assert_eq!(written, "");
+    }
+    /// As where the disk does not answer. The runtime has one thread here, which is free all the while.
+    #[tokio::test]
+    async fn one_that_does_not_end_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("test.db").display());
+        let sources = Sources::from_pairs(&[
+            ("DATABASE_URL", &url),
+            (
+                "IDENTITY_MASTER_KEY",
+                "aWRlbnRpdHkgdGVzdHMgdXNlIHRoaXMga2V5IG9ubHk=",
+            ),
+            ("IDENTITY_DATABASE_BUSY_TIMEOUT", "1ms"),
+            ("IDENTITY_DATABASE_POOL_ACQUIRE_TIMEOUT", "500ms"),
+        ]);
+        let settings = Settings::read(&sources).unwrap();
+        let database = Database::new(&settings.database, DatabaseMetrics::default()).unwrap();
+        let Backend::Sqlite(sqlite) = &database.backend else {
+            panic!("another kind");
+        };
+        let (end, ends) = mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(ends));
+        let work: Work<Connection> = Arc::new(move |_| {
+            let _ = held.lock().unwrap().recv();
+            Box::pin(async { Ok(()) })
+        });
+        let given_up = sqlite.commit("test", work).await;
+        assert!(matches!(given_up, Err(DatabaseError::TimedOut)), "{given_up:?}");
+
+        // It ends after all, and the next ones are carried out.
+        drop(end);
+        let other: Work<Connection> = Arc::new(|_| Box::pin(async { Ok(()) }));
+        sqlite.commit("test", other).await.unwrap();
     }
 }

@@ -45,14 +45,15 @@ pub(super) fn rotations() -> Rotations {
         calls: 64,
         halves_above: Some(8),
         gathers: true,
+        blocks: false,
         patience: Duration::from_millis(50),
         overdue: Overdue::Goes,
     })
 }
 
 impl Database {
-    /// Exchanges a refresh token in one statement and returns its session, if that is all there is to do. On SQLite, where
-    /// a transaction has no round trips, there is nothing to be gained.
+    /// Exchanges a refresh token in one statement and returns its session, if that is all there is to do. There is no such
+    /// statement on SQLite, where a transaction has no round trips.
     pub(crate) async fn rotate_at_once(
         &self,
         rotation: &Rotation,

@@ -64,6 +64,7 @@ where
             calls: Self::KEYS,
             halves_above: None,
             gathers: false,
+            blocks: false,
             patience,
             overdue: Overdue::Goes,
         }))

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -34,6 +35,9 @@ pub(super) struct Terms {
     /// Whether a call that need not wait in line goes after the tasks that are ready and what the sockets have, with the
     /// calls that come of those. It pays where a batch costs much more than a turn of the runtime.
     pub(super) gathers: bool,
+    /// Whether batches block the thread that they are on. They are sent from one that may block, all of them that follow
+    /// each other from the same.
+    pub(super) blocks: bool,
     /// How long a call waits in line before it is overdue.
     pub(super) patience: Duration,
     /// What becomes of a call then.
@@ -257,6 +261,7 @@ where
     Sender: Fn(Vec<Request>) -> Answers + Send + Sync + 'static,
     Answers: Future<Output = Vec<Result<Answer, DatabaseError>>> + Send,
 {
+    let blocks = line.terms.blocks;
     let mut sending = Sending { line, is_over: false };
     // In a box: what runs a task is compiled for every type of future.
     let work: BoxFuture<'static, ()> = Box::pin(async move {
@@ -279,12 +284,18 @@ where
             }
         }
     });
-    tokio::spawn(work);
+    if blocks {
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(work));
+    } else {
+        tokio::spawn(work);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+    use std::thread::{self, ThreadId};
     use std::time::Duration;
 
     use tokio::sync::Semaphore;
@@ -296,6 +307,7 @@ mod tests {
         calls: 8,
         halves_above: None,
         gathers: false,
+        blocks: false,
         patience: Duration::from_secs(3600),
         overdue: Overdue::Goes,
     };
@@ -325,6 +337,38 @@ mod tests {
     async fn one_that_gathers_takes_along_what_becomes_ready() {
         assert_eq!(batches(true).await, [2]);
         assert_eq!(batches(false).await, [1, 1]);
+    }
+
+    /// Makes two calls, of which the second comes while the first is under way, and returns the threads that sent them.
+    async fn threads(blocks: bool) -> [ThreadId; 2] {
+        let line = Together::<u8, ThreadId>::new(Terms { blocks, ..TERMS });
+        let way = Arc::new(Semaphore::new(0));
+        let mut calls = Vec::new();
+        for request in 1..=2 {
+            let (called, own_way) = (line.clone(), Arc::clone(&way));
+            let send = move |requests: Vec<u8>| {
+                let on_the_way = Arc::clone(&own_way);
+                async move {
+                    on_the_way.acquire().await.unwrap().forget();
+                    requests.iter().map(|_| Ok(thread::current().id())).collect()
+                }
+            };
+            calls.push(tokio::spawn(async move { called.call(request, send).await }));
+            while line.0.state().waiting < usize::from(request) {
+                tokio::task::yield_now().await;
+            }
+        }
+        way.add_permits(2);
+        let [one, other] = calls.try_into().unwrap();
+        [one.await.unwrap().unwrap(), other.await.unwrap().unwrap()]
+    }
+
+    #[tokio::test]
+    async fn those_that_block_stay_on_one_thread_that_may() {
+        let own = thread::current().id();
+        assert_eq!(threads(false).await, [own, own]);
+        let [one, other] = threads(true).await;
+        assert!(one == other && one != own);
     }
 
     /// Makes eight calls, of which seven come while the first is under way, and returns how many went in each batch.

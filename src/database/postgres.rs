@@ -224,6 +224,26 @@ async fn lock_session(tx: &mut Connection, id: SessionId) -> Result<Option<Sessi
     Ok(row.map(Session::from))
 }
 
+/// Reads a session and its user, and keeps other transactions from changing the session and from deleting the user until
+/// this one ends. It locks the user first, as those do that delete one.
+async fn lock_session_with_user(
+    tx: &mut Connection,
+    id: SessionId,
+) -> Result<Option<(Session, User)>, DatabaseError> {
+    // A session stays with its user.
+    let user_id: Option<StoredUuid> = sessions::table
+        .find(StoredUuid::from(id))
+        .select(sessions::user_id)
+        .first(tx)
+        .await
+        .optional()?;
+    let Some(user_id) = user_id else {
+        return Ok(None);
+    };
+    let user = keep_user(tx, UserId::from_stored(user_id.0)).await?;
+    Ok(lock_session(tx, id).await?.zip(user))
+}
+
 /// Reads the signing keys and keeps other transactions from changing them until this one ends.
 async fn lock_signing_keys(tx: &mut Connection) -> Result<Vec<SigningKeyRecord>, DatabaseError> {
     let rows: Vec<SigningKeyRow> = signing_keys::table

@@ -16,6 +16,7 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use tokio::runtime::Handle;
 
 use super::connection::DatabaseConnection;
+use super::many::sqlite::one;
 use super::pool::Lease;
 use super::rows::{UserEventRow, UserRow};
 use super::schema::{user_events, users};
@@ -218,6 +219,15 @@ async fn insert_user_events(tx: &mut Connection, rows: Vec<UserEventRow>) -> Res
 /// Reads a session. The transaction holds the only write lock, so nobody else can change it.
 async fn lock_session(tx: &mut Connection, id: SessionId) -> Result<Option<Session>, DatabaseError> {
     queries::sessions::get(tx, &id).await
+}
+
+/// Reads a session and its user. The transaction holds the only write lock, so nobody else can change or delete them.
+async fn lock_session_with_user(
+    tx: &mut Connection,
+    id: SessionId,
+) -> Result<Option<(Session, User)>, DatabaseError> {
+    let found = tx.spawn_blocking(move |sqlite| one::sessions_with_user(sqlite, &id));
+    Ok(found.await?)
 }
 
 /// Reads the signing keys. The transaction holds the only write lock, so nobody else can change them.

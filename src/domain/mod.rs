@@ -68,8 +68,8 @@ pub use scope::{Scope, Scopes};
 pub use service_token::{NewServiceToken, ServiceName, ServiceToken, ServiceTokenId};
 pub(crate) use session::new_uuid;
 pub use session::{
-    EndSession, EndSessions, NewRefreshToken, Refresh, RefreshSession, RefreshToken, RefreshedSession,
-    Rotation, Session, SessionEndReason, SessionId, SessionPolicy, SignInMethod,
+    EndSession, EndSessions, NewRefreshToken, Refresh, RefreshToken, RefreshedSession, Rotation,
+    Session, SessionEndReason, SessionId, SessionPolicy, SignInMethod,
 };
 pub use sign_in::{NewSignUp, SignInDecision, SignUpDecision, VerifiedSignIn};
 pub use signing_key::{KeyChange, KeyPlan, KeyRotation, SigningKeyRecord};

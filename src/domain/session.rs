@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::user_id::parse_uuid;
-use super::{AuthProvider, Client, Invalid, ListPosition, Refusal, UserAgent, UserId};
+use super::{AuthProvider, Client, Invalid, ListPosition, Refusal, User, UserAgent, UserId};
 
 /// The id of a session: a UUID (RFC 9562) of version 7.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -150,8 +150,10 @@ pub enum Refresh {
     Reused,
     /// It, or the session, has expired.
     Expired,
-    /// The session was ended.
+    /// The session was ended, or its user is kept out.
     Ended,
+    /// Somebody else presents it than the client that it was issued to.
+    WrongClient,
 }
 
 impl Session {
@@ -291,13 +293,19 @@ pub struct Rotation {
     pub now: DateTime<Utc>,
 }
 
-/// The exchange of a refresh token, or what else becomes of it.
-#[derive(Debug, Clone)]
-pub struct RefreshSession {
-    /// The user of the session.
-    pub user_id: UserId,
-    /// The exchange.
-    pub rotation: Rotation,
+impl Rotation {
+    /// Decides what becomes of the token, now that its session and the user of it are known.
+    #[must_use]
+    pub fn decide(&self, session: &Session, user: &User) -> Refresh {
+        if session.client.client_id != self.client.client_id {
+            Refresh::WrongClient
+        } else if user.check_state().is_err() {
+            // Whoever is blocked by hand, in SQL, still has sessions that were not ended.
+            Refresh::Ended
+        } else {
+            session.refresh(self.generation, self.now)
+        }
+    }
 }
 
 /// What became of a refresh token that was presented.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::clock::{Clock, SystemClock};
 use identity::domain::{
-    Client, ClientId, NewRefreshToken, RefreshSession, RefreshToken, RefreshedSession, Refusal,
-    Rotation, Session, SessionPolicy, SignInMethod, User, UserAgent, UserId,
+    Client, ClientId, NewRefreshToken, RefreshToken, RefreshedSession, Refusal, Rotation, Session,
+    SessionPolicy, SignInMethod, User, UserAgent, UserId,
 };
 use identity::proto::identity::v1::{
     Client as ProtoClient, GetSessionRequest, ListSessionsRequest, SignInWithPasswordRequest,
@@ -184,21 +184,18 @@ async fn rag_04_a_token_is_valid_until_it_is_used_revoked_or_expires(t: Test) {
     assert!(fresh.is_valid(now) && fresh.is_valid(fresh.expires_at - TICK));
     assert!(!fresh.is_valid(fresh.expires_at) && !fresh.is_valid(fresh.expires_at + TICK));
 
-    let refresh = RefreshSession {
-        user_id: fixture.ada.id,
-        rotation: Rotation {
-            session_id: session.id,
-            generation: 1,
-            token_hash: [1; 32],
-            next_token_hash: [2; 32],
-            client: client(),
-            policy: POLICY,
-            now,
-        },
+    let rotation = Rotation {
+        session_id: session.id,
+        generation: 1,
+        token_hash: [1; 32],
+        next_token_hash: [2; 32],
+        client: client(),
+        policy: POLICY,
+        now,
     };
     let outcome = fixture
         .sessions
-        .refresh(without_request_id(refresh))
+        .refresh(without_request_id(rotation))
         .await
         .unwrap();
     assert!(matches!(outcome, RefreshedSession::Refreshed(_)), "{outcome:?}");

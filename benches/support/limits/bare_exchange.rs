@@ -10,8 +10,8 @@ use identity::clock::{Clock, SystemClock};
 use identity::config::{Settings, Sources};
 use identity::database::Database;
 use identity::domain::{
-    Actor, Client, ClientId, Command, NewRefreshToken, Origin, RefreshSession, RefreshedSession,
-    Rotation, Session, SessionPolicy, SignInMethod, UserId,
+    Actor, Client, ClientId, Command, NewRefreshToken, Origin, RefreshedSession, Rotation, Session,
+    SessionPolicy, SignInMethod, UserId,
 };
 use identity::repositories::{RefreshTokenRepository, SessionRepository};
 use identity::telemetry::DatabaseMetrics;
@@ -128,21 +128,11 @@ impl Exchanges {
         };
         let next_token_hash = rotation.next_token_hash;
         let failed = |reason: &dyn std::fmt::Debug| Status::internal(format!("{reason:?}"));
-        let rotated = self.repository.rotate(&rotation).await;
-        let session = match rotated.map_err(|error| failed(&error))? {
-            Some(session) => session,
-            None => {
-                let user_id = live.session.user_id;
-                let refresh = Command::new(
-                    RefreshSession { user_id, rotation },
-                    Origin::beside_calls(Actor::Operator),
-                );
-                match self.repository.refresh(refresh).await {
-                    Ok(RefreshedSession::Refreshed(session)) => session,
-                    Ok(RefreshedSession::Refused(refusal)) => return Err(failed(&refusal)),
-                    Err(error) => return Err(failed(&error)),
-                }
-            }
+        let refresh = Command::new(rotation, Origin::beside_calls(Actor::Operator));
+        let session = match self.repository.refresh(refresh).await {
+            Ok(RefreshedSession::Refreshed(session)) => session,
+            Ok(RefreshedSession::Refused(refusal)) => return Err(failed(&refusal)),
+            Err(error) => return Err(failed(&error)),
         };
         *live = Live {
             session,

@@ -19,6 +19,6 @@ pub(crate) mod users;
 
 use super::{
     Backend, COUNT_ATTEMPT, Connection, adopt_events, email_has_prefix, event_window, in_window,
-    insert_free_users, insert_user_events, keep_user, lock_session, lock_signing_keys, lock_user,
-    lock_user_to_delete,
+    insert_free_users, insert_user_events, keep_user, lock_session, lock_session_with_user,
+    lock_signing_keys, lock_user, lock_user_to_delete,
 };

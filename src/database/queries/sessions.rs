@@ -7,7 +7,8 @@ use diesel::prelude::{
 use diesel_async::RunQueryDsl;
 
 use super::{
-    Backend, Connection, keep_user, lock_session, lock_user, login_attempts, refresh_tokens, user_events,
+    Backend, Connection, lock_session, lock_session_with_user, lock_user, login_attempts,
+    refresh_tokens, user_events,
 };
 use crate::database::DatabaseError;
 use crate::database::kept::Keep;
@@ -16,8 +17,8 @@ use crate::database::schema::{sessions, users as users_table};
 use crate::database::sql_types::{StoredName, StoredTime, StoredUuid};
 use crate::domain::{
     Command, EndSession, EndSessions, ListSessions, LoginFailure, NewLoginAttempt, NewRefreshToken,
-    NewUserEvent, Refresh, RefreshSession, RefreshedSession, Refusal, Rotation, Session,
-    SessionEndReason, SessionId, SignInMethod, UserEventType,
+    NewUserEvent, Refresh, RefreshedSession, Refusal, Rotation, Session, SessionEndReason, SessionId,
+    SignInMethod, UserEventType,
 };
 
 /// Returns a session.
@@ -117,29 +118,23 @@ pub(super) async fn make_room(
 pub(crate) async fn refresh(
     tx: &mut Connection,
     Command {
-        value: RefreshSession { user_id, rotation },
+        value: rotation,
         origin,
         ..
-    }: &Command<RefreshSession>,
+    }: &Command<Rotation>,
 ) -> Result<RefreshedSession, DatabaseError> {
-    // The user first: a deletion locks in this order, too.
-    let user = keep_user(tx, *user_id).await?;
-    let Some((user, session)) = user.zip(lock_session(tx, rotation.session_id).await?) else {
+    let Some((session, user)) = lock_session_with_user(tx, rotation.session_id).await? else {
         return Ok(RefreshedSession::Refused(Refusal::TokenInvalid));
     };
-    if session.client.client_id != rotation.client.client_id {
-        record(tx, &session, rotation, LoginFailure::WrongClient).await?;
-        return Ok(RefreshedSession::Refused(Refusal::TokenInvalid));
-    }
-    // Whoever is blocked by hand, in SQL, still has sessions that were not ended.
-    if user.check_state().is_err() {
-        return Ok(RefreshedSession::Refused(Refusal::SessionEnded));
-    }
-    let decision = session.refresh(rotation.generation, rotation.now);
+    let decision = rotation.decide(&session, &user);
     if decision == Refresh::Reused && refresh_tokens::was_overtaken(tx, rotation).await? {
         return Ok(RefreshedSession::Refused(Refusal::TokenReused));
     }
     match decision {
+        Refresh::WrongClient => {
+            record(tx, &session, rotation, LoginFailure::WrongClient).await?;
+            Ok(RefreshedSession::Refused(Refusal::TokenInvalid))
+        }
         Refresh::Ended => Ok(RefreshedSession::Refused(Refusal::SessionEnded)),
         Refresh::Expired => Ok(RefreshedSession::Refused(Refusal::TokenExpired)),
         Refresh::Repeat => Ok(RefreshedSession::Refreshed(session)),

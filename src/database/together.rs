@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(super) struct Together<Request, Answer>(Arc<Line<Request, Answer>>);
 
 struct Line<Request, Answer> {
     terms: Terms,
+    /// How many wait, in line or for a batch under way. It only says how many to take along, and may lag behind.
+    waiting: AtomicUsize,
     state: Mutex<State<Request, Answer>>,
 }
 
@@ -73,8 +76,6 @@ struct State<Request, Answer> {
     /// In the order of their numbers.
     calls: VecDeque<Call<Request, Answer>>,
     next_number: u64,
-    /// How many wait, in line or for a batch under way.
-    waiting: usize,
     /// How many tasks send batches.
     senders: usize,
 }
@@ -100,10 +101,10 @@ where
     pub(super) fn new(terms: Terms) -> Self {
         Self(Arc::new(Line {
             terms,
+            waiting: AtomicUsize::new(0),
             state: Mutex::new(State {
                 calls: VecDeque::new(),
                 next_number: 0,
-                waiting: 0,
                 senders: 0,
             }),
         }))
@@ -161,10 +162,10 @@ impl<Request, Answer> Line<Request, Answer> {
         request: Request,
         answer: oneshot::Sender<Result<Answer, DatabaseError>>,
     ) -> (Place<'_, Request, Answer>, bool) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
         let number = state.next_number;
         state.next_number += 1;
-        state.waiting += 1;
         state.calls.push_back(Call {
             number,
             request,
@@ -218,8 +219,7 @@ impl<Request, Answer> Drop for Place<'_, Request, Answer> {
         if !self.is_answered {
             self.line.leave(self.number);
         }
-        let mut state = self.line.state();
-        state.waiting = state.waiting.saturating_sub(1);
+        self.line.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -234,7 +234,8 @@ impl<Request, Answer> Sending<Request, Answer> {
     /// has another one spawned.
     fn take(&mut self) -> Option<Vec<Call<Request, Answer>>> {
         let mut state = self.line.state();
-        let count = state.calls.len().min(self.line.terms.most_of(state.waiting));
+        let waiting = self.line.waiting.load(Ordering::Relaxed);
+        let count = state.calls.len().min(self.line.terms.most_of(waiting));
         if count == 0 {
             state.senders = state.senders.saturating_sub(1);
             self.is_over = true;
@@ -294,6 +295,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
     use std::thread::{self, ThreadId};
     use std::time::Duration;
@@ -342,19 +344,22 @@ mod tests {
     /// Makes two calls, of which the second comes while the first is under way, and returns the threads that sent them.
     async fn threads(blocks: bool) -> [ThreadId; 2] {
         let line = Together::<u8, ThreadId>::new(Terms { blocks, ..TERMS });
-        let way = Arc::new(Semaphore::new(0));
+        let (begun, way) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let mut calls = Vec::new();
         for request in 1..=2 {
-            let (called, own_way) = (line.clone(), Arc::clone(&way));
+            let (called, begins, own_way) = (line.clone(), Arc::clone(&begun), Arc::clone(&way));
             let send = move |requests: Vec<u8>| {
                 let on_the_way = Arc::clone(&own_way);
+                begins.fetch_add(1, Ordering::Relaxed);
                 async move {
                     on_the_way.acquire().await.unwrap().forget();
                     requests.iter().map(|_| Ok(thread::current().id())).collect()
                 }
             };
             calls.push(tokio::spawn(async move { called.call(request, send).await }));
-            while line.0.state().waiting < usize::from(request) {
+            while line.0.waiting.load(Ordering::Relaxed) < usize::from(request)
+                || begun.load(Ordering::Relaxed) == 0
+            {
                 tokio::task::yield_now().await;
             }
         }
@@ -381,7 +386,7 @@ mod tests {
         let way = Arc::new(Semaphore::new(0));
         let is_called = |request| {
             let has_begun = !batches.lock().unwrap().is_empty();
-            has_begun && line.0.state().waiting == usize::from(request)
+            has_begun && line.0.waiting.load(Ordering::Relaxed) == usize::from(request)
         };
         let mut calls = Vec::new();
         for request in 1..=8 {

@@ -265,6 +265,7 @@ impl Session<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::{Arc, Mutex, mpsc};
 
     use diesel::connection::SimpleConnection;
@@ -275,10 +276,9 @@ mod tests {
     use tracing::Span;
 
     use super::super::event_commits::note_event;
-    use super::{Connection, DatabaseError, Ended, Job, Outcome, Session, Work};
-    use crate::config::{Settings, Sources};
-    use crate::database::{Backend, Database};
-    use crate::telemetry::DatabaseMetrics;
+    use super::{Connection, DatabaseError, Ended, Job, Outcome, Session, SqliteDatabase, Work};
+    use crate::database::Backend;
+    use crate::database::tests::database;
 
     /// Executes a statement, and fails afterwards if it should.
     fn job(statement: &'static str, fails: bool) -> Job {
@@ -369,25 +369,29 @@ mod tests {
         );
         assert_eq!(written, "");
     }
+
+    /// Returns a database that is not waited for for long.
+    fn sqlite(folder: &Path) -> Arc<SqliteDatabase> {
+        let url = format!("sqlite://{}", folder.join("test.db").display());
+        let impatient = [
+            ("IDENTITY_DATABASE_BUSY_TIMEOUT", "1ms"),
+            ("IDENTITY_DATABASE_POOL_ACQUIRE_TIMEOUT", "500ms"),
+        ];
+        match database(&url, &impatient).backend {
+            Backend::Sqlite(sqlite) => sqlite,
+            Backend::Postgres(_) => panic!("another kind"),
+        }
+    }
+
+    fn nothing() -> Work<Connection> {
+        Arc::new(|_| Box::pin(async { Ok(()) }))
+    }
+
     /// As where the disk does not answer. The runtime has one thread here, which is free all the while.
     #[tokio::test]
     async fn one_that_does_not_end_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", folder.path().join("test.db").display());
-        let sources = Sources::from_pairs(&[
-            ("DATABASE_URL", &url),
-            (
-                "IDENTITY_MASTER_KEY",
-                "aWRlbnRpdHkgdGVzdHMgdXNlIHRoaXMga2V5IG9ubHk=",
-            ),
-            ("IDENTITY_DATABASE_BUSY_TIMEOUT", "1ms"),
-            ("IDENTITY_DATABASE_POOL_ACQUIRE_TIMEOUT", "500ms"),
-        ]);
-        let settings = Settings::read(&sources).unwrap();
-        let database = Database::new(&settings.database, DatabaseMetrics::default()).unwrap();
-        let Backend::Sqlite(sqlite) = &database.backend else {
-            panic!("another kind");
-        };
+        let sqlite = sqlite(folder.path());
         let (end, ends) = mpsc::channel::<()>();
         let held = Arc::new(Mutex::new(ends));
         let work: Work<Connection> = Arc::new(move |_| {
@@ -399,7 +403,16 @@ mod tests {
 
         // It ends after all, and the next ones are carried out.
         drop(end);
-        let other: Work<Connection> = Arc::new(|_| Box::pin(async { Ok(()) }));
-        sqlite.commit("test", other).await.unwrap();
+        sqlite.commit("test", nothing()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_one_that_panics_the_next_ones_are_carried_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = sqlite(folder.path());
+        let work: Work<Connection> = Arc::new(|_| panic!("as a bug would"));
+        let failed = sqlite.commit("test", work).await;
+        assert!(matches!(failed, Err(DatabaseError::Internal(_))), "{failed:?}");
+        sqlite.commit("test", nothing()).await.unwrap();
     }
 }

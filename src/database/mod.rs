@@ -376,17 +376,18 @@ mod tests {
     use crate::config::{Settings, Sources};
     use crate::telemetry::DatabaseMetrics;
 
-    fn database(url: &str) -> Database {
+    /// Prepares the pools of a database, with settings of its own.
+    pub(super) fn database(url: &str, own: &[(&str, &str)]) -> Database {
         let master_key = "aWRlbnRpdHkgdGVzdHMgdXNlIHRoaXMga2V5IG9ubHk=";
-        let sources = Sources::from_pairs(&[("DATABASE_URL", url), ("IDENTITY_MASTER_KEY", master_key)]);
-        let settings = Settings::read(&sources).unwrap();
+        let usual = [("DATABASE_URL", url), ("IDENTITY_MASTER_KEY", master_key)];
+        let settings = Settings::read(&Sources::from_pairs(&[&usual, own].concat())).unwrap();
         Database::new(&settings.database, DatabaseMetrics::default()).unwrap()
     }
 
     #[tokio::test]
     async fn a_database_server_works_while_a_connection_to_it_is_in_use() {
         // Nobody listens there, and a connection is waited for.
-        let database = database("postgres://nobody@127.0.0.1:1/nothing?sslmode=disable");
+        let database = database("postgres://nobody@127.0.0.1:1/nothing?sslmode=disable", &[]);
         let is_at_work = database.server_work();
         let Backend::Postgres(postgres) = &database.backend else {
             panic!("another kind");
@@ -407,7 +408,7 @@ mod tests {
     async fn there_is_no_server_behind_sqlite() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("identity.db");
-        let database = database(&format!("sqlite://{}", file.display()));
+        let database = database(&format!("sqlite://{}", file.display()), &[]);
         let is_at_work = database.server_work();
         let Backend::Sqlite(sqlite) = &database.backend else {
             panic!("another kind");

@@ -37,11 +37,6 @@ impl SessionRepository {
         session.ok_or_else(|| Refusal::SessionNotFound(id).into())
     }
 
-    /// Returns a session and its user, if the session exists.
-    pub async fn get_with_user(&self, id: SessionId) -> Result<Option<(Session, User)>, DatabaseError> {
-        shared_read!(self.database, sessions_with_user, id)
-    }
-
     /// Returns a session and its user for a token signed by a key, if the session exists and the key was not
     /// given up.
     pub async fn get_for_token(
@@ -83,7 +78,8 @@ impl SessionRepository {
         if let Some(session) = self.rotate(rotation).await? {
             return Ok(Some(session));
         }
-        let found = self.get_with_user(rotation.session_id).await?;
+        let found: Option<(Session, User)> =
+            shared_read!(self.database, sessions_with_user, rotation.session_id)?;
         let repeated = found.filter(|(session, user)| rotation.decide(session, user) == Refresh::Repeat);
         Ok(repeated.map(|(session, _)| session))
     }
